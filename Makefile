@@ -1,0 +1,59 @@
+# Every target sets itself up: nothing but Python 3.11 or newer, make and access to a package index is needed.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# make setup PYTHON=/path/to/python3.12 takes that one.
+PYTHON := python3.11 python3 python3.12 python3.13
+BIN := .venv/bin
+STAMP := .venv/rejoinder-installed
+
+MODELS := models
+HOST := 127.0.0.1
+PORT := 8000
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv and install Rejoinder with all its tools, pinned by constraints.txt
+
+.PHONY: demo
+demo: setup ## Prepare the packaged dialogues, train on them, print a table, serve the models on port 8000
+	$(BIN)/rejoinder demo
+
+.PHONY: serve
+serve: setup ## Serve the models in MODELS (models/) on HOST:PORT (127.0.0.1:8000)
+	$(BIN)/rejoinder serve --models $(MODELS) --host $(HOST) --port $(PORT)
+
+.PHONY: check
+check: setup ## Lint, formatting, types, import directions
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: test
+test: check ## The checks, then every test that is not slow: what CI runs
+	$(BIN)/pytest -m "not slow"
+
+.PHONY: test-all
+test-all: check ## The checks, then every test
+	$(BIN)/pytest
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
+	        echo "$$python -m venv .venv"; \
+	        exec "$$python" -m venv --clear .venv; \
+	    fi; \
+	done; \
+	echo 'Rejoinder needs Python 3.11 or newer; tried: $(PYTHON).' >&2; \
+	echo 'Install one, or name yours: make setup PYTHON=/path/to/python3.12' >&2; \
+	exit 1

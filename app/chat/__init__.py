@@ -1,0 +1,1 @@
+"""Talking to the models over HTTP: completions, lists of contexts, and what was answered."""

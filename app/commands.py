@@ -1,0 +1,87 @@
+"""What `rejoinder serve` and `rejoinder migrate` do. Importing this file imports no web framework and no torch."""
+
+import logging
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatbot.errors import RejoinderError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+def serve(
+    models: Path,
+    host: str | None = None,
+    port: int | None = None,
+    state: Path | None = None,
+    device: str | None = None,
+) -> None:
+    """Serve the bundles of the directory `models` until interrupted; what is None comes from the environment.
+
+    Raises RejoinderError when the models, the database or the port cannot be opened.
+    """
+    import uvicorn
+
+    from app.main import create_app
+    from app.migration import migrate_database
+    from app.models import load_models
+
+    settings = _settings(models=models, host=host, port=port, state=state, device=device)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    loaded = load_models(settings.models, settings.device)
+    migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames
+    listening = _listen(settings.host, settings.port)
+    with listening:
+        address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}"
+        names = ", ".join(f"{bot.name} ({bot.device})" for bot in loaded)
+        sys.stdout.write(f"Rejoinder serves {names or 'no model yet'} at {address}\n")
+        sys.stdout.flush()
+        config = uvicorn.Config(
+            create_app(settings, loaded),
+            log_level="warning",
+            access_log=False,  # the addresses of conversations are secrets
+            timeout_graceful_shutdown=30,
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def migrate(state: Path | None = None, database_url: str | None = None) -> None:
+    """Bring the database to the newest schema; what is None comes from the environment.
+
+    Raises RejoinderError when it cannot be opened or is newer than this program.
+    """
+    from app.migration import migrate_database
+
+    migrate_database(_settings(state=state, database_url=database_url).database)
+
+
+def _settings(**given: object) -> "Settings":
+    from pydantic import ValidationError
+
+    from app.settings import Settings
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise RejoinderError(f"setting {name} (REJOINDER_{name.upper()}): {first['msg'].lower()}") from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RejoinderError(f"cannot listen on {host} port {port}: {reason}") from None
+
+
+def _shown(host: str) -> str:
+    """Return a host that can be opened in a browser."""
+    if host in ("0.0.0.0", "::"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

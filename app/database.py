@@ -1,0 +1,171 @@
+"""The database: how it is opened, how a transaction begins and ends. Knows SQLite's and PostgreSQL's habits, no table.
+
+Nobody else commits: a unit of work is `with database.writing() as session`, or the session dependencies of a route,
+which are the same thing around the route's function.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import sqlalchemy as sa
+from fastapi import Depends, Request
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.types import TypeDecorator
+
+from chatbot.errors import RejoinderError
+
+NAMING: Final = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Json: Final = sa.JSON().with_variant(JSONB(), "postgresql")
+Key: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""A number that counts up by itself; SQLite does so for INTEGER alone."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite forgets the zone, so it is put back on the way out."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Return `value` in UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Return `value` with its zone."""
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+class Table(DeclarativeBase):
+    """A table of the service."""
+
+    metadata = sa.MetaData(naming_convention=NAMING)
+
+
+def now() -> datetime:
+    """Return the present moment."""
+    return datetime.now(UTC)
+
+
+def open_engine(url: str, *, foreign_keys: bool = True) -> sa.Engine:
+    """Return an engine for `url` (`sqlite:///FILE` or `postgresql://...`); nothing is connected yet.
+
+    Raises RejoinderError when the URL is no such URL or the driver is not installed.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        # The URL is not repeated: it may hold a password.
+        raise RejoinderError("the database URL cannot be read; expected postgresql://USER:PASSWORD@HOST/NAME") from None
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    try:
+        if parsed.drivername == "postgresql+psycopg":
+            return sa.create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=10)
+        if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
+            return _open_sqlite(parsed, foreign_keys=foreign_keys)
+    except ModuleNotFoundError:
+        raise RejoinderError("PostgreSQL needs its driver: pip install 'rejoinder[postgres]'") from None
+    raise RejoinderError(
+        f"the database URL begins with {parsed.drivername!r}; expected postgresql:// or sqlite:///FILE"
+    )
+
+
+def _open_sqlite(url: sa.URL, *, foreign_keys: bool) -> sa.Engine:
+    assert url.database is not None
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RejoinderError(f"{folder}: the state directory cannot be made ({error.strerror})") from None
+    engine = sa.create_engine(url, pool_size=10, max_overflow=20, pool_timeout=10)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN is deferred and comes too late: we say it ourselves
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout = 10000")  # first, so that switching to WAL waits too
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A writer that starts as a reader fails with "database is locked" when another writes between: it locks first.
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+class Database:
+    """One database and its units of work."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+        self._reader = sessionmaker(self.engine, expire_on_commit=False)
+        self._writer = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a session whose changes are never kept."""
+        with self._reader() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Give a session that is committed when the block ends well, and rolled back otherwise."""
+        with self._writer.begin() as session:
+            yield session
+
+    def ping(self) -> None:
+        """Ask the database for an answer. Raises the driver's error when there is none."""
+        with self.reading() as session:
+            session.execute(sa.select(1))
+
+    def close(self) -> None:
+        """Drop all connections."""
+        self.engine.dispose()
+
+
+def insert_if_absent(session: Session, table: type[Table], **values: object) -> bool:
+    """Insert a row unless a unique rule forbids it, and say whether it was inserted.
+
+    Waits for whoever is inserting the same row just now, so a row that was not inserted can be read afterwards.
+    """
+    dialect: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    # RETURNING, since the count of inserted rows is -1, unknown, for such a statement on PostgreSQL.
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
+    return session.execute(statement).first() is not None
+
+
+def _reading_session(request: Request) -> Iterator[Session]:
+    database: Database = request.app.state.database
+    with database.reading() as session:
+        yield session
+
+
+def _writing_session(request: Request) -> Iterator[Session]:
+    database: Database = request.app.state.database
+    with database.writing() as session:
+        yield session
+
+
+# scope="function": the commit comes before the response is sent. With FastAPI's default the client hears 201 first,
+# and a commit that then fails is never told.
+Reading = Annotated[Session, Depends(_reading_session, scope="function")]
+Writing = Annotated[Session, Depends(_writing_session, scope="function")]

@@ -1,0 +1,67 @@
+"""The service put together. Nothing happens at import: `create_app` builds, and opens nothing before the app starts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.staticfiles import StaticFiles
+
+from app import errors, health
+from app.chat.routes import router as chat_router
+from app.chat.service import ChatService
+from app.database import Database
+from app.errors import ErrorBody
+from app.generation import Generation
+from app.middleware import BodyLimit, SecurityHeaders
+from app.migration import migrate_database
+from app.models import Models, load_models
+from app.pages.rendering import error_page
+from app.pages.routes import router as pages_router
+from app.pages.service import PagesService
+from app.ratings.routes import router as ratings_router
+from app.settings import Settings
+
+STATIC = Path(__file__).parent / "pages" / "static"
+
+
+def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
+    """Return the service for `settings`; without `models` they are loaded from the directory when the app starts.
+
+    Starting it raises RejoinderError when the models or the database cannot be opened.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loaded = await run_in_threadpool(load_models, settings.models, settings.device) if models is None else models
+        await run_in_threadpool(migrate_database, settings.database)
+        database = Database(settings.database)
+        generation = Generation(capacity=settings.queue_capacity, batch_size=settings.batch_size)
+        generation.start()
+        app.state.models = loaded
+        app.state.database = database
+        app.state.chat = ChatService(loaded, generation, database, settings)
+        app.state.pages = PagesService(app.state.chat, database, settings)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(generation.stop)
+            database.close()
+
+    app = FastAPI(
+        title="Rejoinder",
+        summary="Talk to a reply generator of your own, and judge what it says.",
+        lifespan=lifespan,
+        # FastAPI's pages load their scripts from another host, which our Content-Security-Policy forbids.
+        docs_url=None,
+        redoc_url=None,
+        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+    )
+    errors.install(app, error_page)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
+    for router in (chat_router, ratings_router, health.router, pages_router):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app

@@ -1,0 +1,1 @@
+"""Judging served replies, one thumb at a time."""

@@ -1,0 +1,41 @@
+"""What can be set from outside: the environment (`REJOINDER_...`) or the command line, and nothing else."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Say where the models and the data are, where to listen, and how much one caller may ask for."""
+
+    # protected_namespaces: `models` is a word of our domain, not of pydantic's.
+    model_config = SettingsConfigDict(env_prefix="REJOINDER_", frozen=True, protected_namespaces=())
+
+    models: Path = Path("models")
+    """One sub-directory for each bundle; its name is the model's."""
+    state: Path = Path("state")
+    """Where the SQLite file lives."""
+    database_url: str | None = Field(default=None, repr=False)  # holds a password: never printed
+    """PostgreSQL in production; without it, SQLite in the state directory."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    device: str = "auto"
+
+    max_body_bytes: int = Field(default=1_048_576, ge=1)
+    max_messages: int = Field(default=256, ge=1)
+    """Messages of one history, or turns of one context."""
+    max_message_chars: int = Field(default=16_000, ge=1)
+    max_contexts: int = Field(default=128, ge=1)
+    """Contexts of one `POST /v1/replies`."""
+    max_candidates: int = Field(default=256, ge=1)
+    """Replies that one call may make the generator draw, those dropped by `best_of` counted."""
+    queue_capacity: int = Field(default=1024, ge=1)
+    """Replies waiting to be drawn before the service answers 429."""
+    batch_size: int = Field(default=64, ge=1)
+    """Replies drawn together."""
+
+    @property
+    def database(self) -> str:
+        """Return the URL of the database in use."""
+        return self.database_url or f"sqlite:///{self.state / 'rejoinder.db'}"

@@ -1,0 +1,208 @@
+"""The model directory on disk: everything the service needs to answer, and nothing that only training needs.
+
+    config.json  generator.safetensors  discriminator.safetensors (may be missing)  tokenizer.json  README.md
+
+Files are named with their sha256 in config.json, so a truncated or altered bundle is found out before it answers.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from chatbot.discriminator import Discriminator
+from chatbot.errors import BundleError, TokenizerError
+from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.generator.trunk import TrunkConfig
+from chatbot.tokenizer import Tokenizer
+
+FORMAT: Final = 1
+CONFIG: Final = "config.json"
+CARD: Final = "README.md"
+WEIGHTS: Final = ("generator.safetensors", "discriminator.safetensors")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Say how long contexts and replies may be, in tokens, the ends of turns counted."""
+
+    context_tokens: int
+    reply_tokens: int
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded model: text comes in and goes out through `tokenizer`, the models see ids."""
+
+    generator: Seq2SeqGenerator
+    discriminator: Discriminator | None
+    tokenizer: Tokenizer
+    limits: Limits
+    card: str = ""
+    info: dict[str, Any] = field(default_factory=dict)
+    """What made it: recipe, step, metrics. Read by people, never needed to answer."""
+
+
+def save_bundle(bundle: Bundle, directory: Path) -> None:
+    """Write `bundle` at `directory`, whole or not at all; an older bundle there is replaced."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        fresh.chmod(0o755)  # mkdtemp's own mode would shut out a service that runs as another user
+        bundle.tokenizer.save(fresh / "tokenizer.json")
+        (fresh / CARD).write_text(bundle.card, encoding="utf-8")
+        models = zip(WEIGHTS, (bundle.generator, bundle.discriminator), strict=True)
+        for name, model in models:
+            if model is not None:
+                weights = {key: value.detach().float().cpu().contiguous() for key, value in model.state_dict().items()}
+                save_file(weights, fresh / name)
+        config = {
+            "format": FORMAT,
+            "vocabulary_size": bundle.tokenizer.vocabulary_size,
+            "limits": asdict(bundle.limits),
+            "generator": asdict(bundle.generator.trunk.config),
+            "discriminator": asdict(bundle.discriminator.trunk.config) if bundle.discriminator else None,
+            "info": bundle.info,
+            "files": {path.name: _sha256(path) for path in sorted(fresh.iterdir()) if path.name != CARD},
+        }
+        (fresh / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        for path in fresh.iterdir():
+            _flush(path)
+        _put_in_place(fresh, directory)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def load_bundle(directory: Path, device: torch.device | str = "cpu") -> Bundle:
+    """Read the bundle at `directory`, models in evaluation mode on `device`.
+
+    Raises BundleError when it is missing, incomplete, altered, of another format version, or its weights do not fit.
+    """
+    config = read_config(directory)
+    try:
+        limits = Limits(**config["limits"])
+        vocabulary_size = int(config["vocabulary_size"])
+        shapes = (vocabulary_size, limits.context_tokens, limits.reply_tokens)
+        generator = Seq2SeqGenerator(_trunk_config(directory, config["generator"]), *shapes)
+        judged = config["discriminator"]
+        discriminator = Discriminator(_trunk_config(directory, judged), *shapes) if judged else None
+        info = dict(config["info"])
+    except BundleError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise BundleError(f"{directory / CONFIG}: does not describe a model ({error!r})") from None
+    _check_files(directory, config)
+    try:
+        tokenizer = Tokenizer.load(directory / "tokenizer.json")
+    except TokenizerError as error:
+        raise BundleError(str(error)) from None
+    if tokenizer.vocabulary_size != vocabulary_size:
+        raise BundleError(
+            f"{directory}: the tokenizer has {tokenizer.vocabulary_size} ids, the model was made for {vocabulary_size}"
+        )
+    for name, model in zip(WEIGHTS, (generator, discriminator), strict=True):
+        if model is not None:
+            _load_weights(model, directory / name)
+            model.to(device).eval()
+    card = directory / CARD
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    return Bundle(generator, discriminator, tokenizer, limits, text, info)
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Return the bundle's config.json without loading weights. Raises BundleError as `load_bundle` does."""
+    if not directory.is_dir():
+        raise BundleError(f"{directory}: no such bundle (expected a directory with {CONFIG})")
+    try:
+        config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{directory}: not a bundle, {CONFIG} is missing") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{directory / CONFIG}: cannot be read as JSON ({error})") from None
+    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
+        raise BundleError(f"{directory / CONFIG}: names no format version")
+    if config["format"] > FORMAT:
+        raise BundleError(
+            f"{directory}: bundle format {config['format']}, this version of Rejoinder reads up to {FORMAT}; upgrade it"
+        )
+    if config["format"] < 1:
+        raise BundleError(f"{directory}: bundle format {config['format']}, expected 1 to {FORMAT}")
+    return config
+
+
+def bundle_digest(directory: Path) -> str:
+    """Return the sha256 (hex) that identifies the checkpoint: weights, tokenizer and shapes, but not the card."""
+    config = read_config(directory)
+    identity = {key: config.get(key) for key in ("format", "limits", "generator", "discriminator", "files")}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _trunk_config(directory: Path, values: object) -> TrunkConfig:
+    known = {f.name for f in fields(TrunkConfig)}
+    if not isinstance(values, dict) or set(values) != known:
+        found = sorted(values) if isinstance(values, dict) else values
+        raise BundleError(f"{directory / CONFIG}: model shape has {found}, expected {sorted(known)}")
+    return TrunkConfig(**values)
+
+
+def _check_files(directory: Path, config: dict[str, Any]) -> None:
+    files = config.get("files")
+    expected = {"tokenizer.json", WEIGHTS[0], *([WEIGHTS[1]] if config["discriminator"] else [])}
+    if not isinstance(files, dict) or set(files) != expected:
+        raise BundleError(f"{directory / CONFIG}: names the files {files}, expected {sorted(expected)}")
+    for name, digest in files.items():
+        path = directory / name
+        if not path.is_file():
+            raise BundleError(f"{directory}: {name} is missing")
+        if _sha256(path) != digest:
+            raise BundleError(f"{path}: not the file that {CONFIG} describes (truncated or altered: sha256 differs)")
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read as safetensors ({error})") from None
+    own = model.state_dict()
+    missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    if missing or extra:
+        raise BundleError(f"{path}: weights do not fit the model; missing {missing[:5]}, not expected {extra[:5]}")
+    for key, value in weights.items():
+        if value.shape != own[key].shape:
+            raise BundleError(f"{path}: {key} has shape {list(value.shape)}, expected {list(own[key].shape)}")
+        if not torch.isfinite(value).all():
+            raise BundleError(f"{path}: {key} holds numbers that are not finite")
+    model.load_state_dict(weights)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put_in_place(fresh: Path, directory: Path) -> None:
+    """Swap `fresh` in for `directory`; at every moment one whole bundle is on disk, the new or the old."""
+    old = directory.with_name(f".{directory.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if directory.exists():
+        directory.rename(old)
+    fresh.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+    _flush(directory.parent)

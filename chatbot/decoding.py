@@ -1,0 +1,235 @@
+"""From logits to replies: how a token is drawn, and the loop that writes a batch of replies to their ends.
+
+Every lane has its own settings and its own random stream, a counter hashed with the lane's seed, so what one lane draws
+never depends on its neighbours. B lanes, T reply tokens, V vocabulary.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from chatbot.errors import RequestError
+from chatbot.generator.interface import Generator, State
+from chatbot.tokenizer import PAD, START, TURN
+
+SEED_LIMIT = 2**63
+_ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: steps of a counter land far apart
+_GREEDY = 1e-4  # colder than this, dividing by the temperature overflows, and nothing but the likeliest is drawn anyway
+_DRAWS = 64  # tries of the nucleus before the likeliest token is taken; at top_p .1 all fail once in 1,000 draws
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Say how a reply is drawn. Raises RequestError when a value is out of its range."""
+
+    temperature: float = 0.7
+    """0 takes the likeliest token."""
+    top_k: int = 0
+    """Draw among the k likeliest tokens; 0 is off."""
+    top_p: float = 1.0
+    """Draw from the nucleus: the likeliest tokens that together reach this probability (Holtzman et al. 2020)."""
+    repetition_penalty: float = 1.0
+    """Divide (or multiply, below zero) the logits of tokens already in the reply (Keskar et al. 2019)."""
+    no_repeat_ngram: int = 0
+    """Never write an n-gram of this size twice; 0 is off."""
+    min_tokens: int = 1
+    """The end token is not drawn before this many others."""
+    max_tokens: int | None = None
+    """Cut the reply here, end token counted; None is the bundle's limit."""
+
+    def __post_init__(self) -> None:
+        _expect("temperature", self.temperature, 0, 2)
+        _expect("top_k", self.top_k, 0, 1_000_000)
+        if not 0 < self.top_p <= 1:
+            raise RequestError(f"top_p is {self.top_p}, expected above 0 and at most 1", "top_p")
+        _expect("repetition_penalty", self.repetition_penalty, 0.1, 10)
+        _expect("no_repeat_ngram", self.no_repeat_ngram, 0, 100)
+        _expect("min_tokens", self.min_tokens, 0, 1_000_000)
+        if self.max_tokens is not None:
+            _expect("max_tokens", self.max_tokens, 1, 1_000_000)
+
+
+def _expect(name: str, value: float, least: float, most: float) -> None:
+    if not (math.isfinite(value) and least <= value <= most):
+        raise RequestError(f"{name} is {value}, expected {least} to {most}", name)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Replies as they were drawn: tokens [B, T] (PAD behind the end), lengths [B] with the end token counted."""
+
+    tokens: Tensor
+    lengths: Tensor
+    finished: Tensor
+    """[B] bool: the reply ended by itself, with TURN, and not at its length limit."""
+
+
+class Lanes:
+    """Hold the settings of B lanes as tensors, and draw their next tokens."""
+
+    def __init__(self, decodings: Sequence[Decoding], seeds: Tensor, longest: int) -> None:
+        device = seeds.device
+        self.seeds = seeds
+        self.temperature = torch.tensor([d.temperature for d in decodings], device=device, dtype=torch.float32)
+        self.top_k = torch.tensor([d.top_k for d in decodings], device=device)
+        self.top_p = torch.tensor([d.top_p for d in decodings], device=device, dtype=torch.float32)
+        self.penalty = torch.tensor([d.repetition_penalty for d in decodings], device=device, dtype=torch.float32)
+        self.ngram = [d.no_repeat_ngram for d in decodings]
+        self.min_tokens = torch.tensor([d.min_tokens for d in decodings], device=device)
+        self.max_tokens = torch.tensor([min(d.max_tokens or longest, longest) for d in decodings], device=device)
+        # Which kinds of work any lane asks for, decided once here and not by a look at the device in every step.
+        self.penalised = any(d.repetition_penalty != 1 for d in decodings)
+        self.blocks_ngrams = any(self.ngram)
+        self.deepest_k = max((d.top_k for d in decodings), default=0)
+        self.nucleus = any(d.top_p < 1 for d in decodings)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def select(self, lanes: Tensor) -> "Lanes":
+        """Return the settings of `lanes` [int64], in that order."""
+        chosen = object.__new__(Lanes)
+        chosen.__dict__.update(self.__dict__)
+        for name in ("seeds", "temperature", "top_k", "top_p", "penalty", "min_tokens", "max_tokens"):
+            setattr(chosen, name, getattr(self, name).index_select(0, lanes))
+        chosen.ngram = [self.ngram[i] for i in lanes.tolist()]
+        return chosen
+
+    def constrain(self, logits: Tensor, written: Tensor) -> Tensor:
+        """Return logits [B, V] after penalties and bans, given what each lane has written so far [B, t].
+
+        PAD and START are never written; TURN not before `min_tokens`.
+        """
+        logits = logits.clone()
+        position = written.shape[1]
+        if self.penalised and position:
+            seen = logits.gather(1, written)
+            penalty = self.penalty[:, None]
+            logits.scatter_(1, written, torch.where(seen > 0, seen / penalty, seen * penalty))
+        if self.blocks_ngrams:
+            for lane, (size, history) in enumerate(zip(self.ngram, written.tolist(), strict=True)):
+                logits[lane, _ngram_endings(history, size)] = -math.inf
+        logits[:, [PAD, START]] = -math.inf
+        logits[:, TURN].masked_fill_(position < self.min_tokens, -math.inf)
+        # Bans may have closed every way on: ending the reply is then the only honest continuation.
+        logits[:, TURN].masked_fill_(torch.isneginf(logits).all(dim=1), 0.0)
+        return logits
+
+    def draw(self, logits: Tensor, position: int) -> Tensor:
+        """Draw tokens [B] from constrained logits [B, V], by inversion of the cumulative distribution in float64.
+
+        The nucleus is exact and needs no sorting: a token drawn from the whole distribution is kept if the mass of
+        likelier tokens is below top_p, which is the draw from the renormalised nucleus.
+        """
+        greedy = self.temperature < _GREEDY
+        likeliest = logits.argmax(dim=1)
+        scaled = logits / torch.where(greedy, 1.0, self.temperature)[:, None]
+        if self.deepest_k:
+            best = scaled.topk(min(self.deepest_k, scaled.shape[1]), dim=1).values
+            floor = best.gather(1, (self.top_k.clamp(1, best.shape[1]) - 1)[:, None])
+            scaled = scaled.masked_fill((scaled < floor) & (self.top_k > 0)[:, None], -math.inf)
+        probabilities = torch.softmax(scaled, dim=1)
+        cumulative = probabilities.double().cumsum(dim=1)
+        drawn = self._invert(cumulative, position, 0)
+        if self.nucleus:
+            kept = self._in_nucleus(probabilities, drawn)
+            for attempt in range(1, _DRAWS):
+                if bool((kept | greedy).all()):
+                    break
+                drawn = torch.where(kept, drawn, self._invert(cumulative, position, attempt))
+                kept = self._in_nucleus(probabilities, drawn)
+            drawn = torch.where(kept, drawn, likeliest)
+        return torch.where(greedy, likeliest, drawn)
+
+    def _invert(self, cumulative: Tensor, position: int, attempt: int) -> Tensor:
+        point = uniforms(self.seeds, position * _DRAWS + attempt) * cumulative[:, -1]
+        return torch.searchsorted(cumulative, point[:, None], right=True).squeeze(1).clamp(max=cumulative.shape[1] - 1)
+
+    def _in_nucleus(self, probabilities: Tensor, drawn: Tensor) -> Tensor:
+        own = probabilities.gather(1, drawn[:, None])
+        above = torch.where(probabilities > own, probabilities, 0).sum(dim=1)
+        return (above < self.top_p) | (self.top_p >= 1)
+
+
+def uniforms(seeds: Tensor, counter: int) -> Tensor:
+    """Return numbers in [0, 1) (float64), one for each seed [B, int64]: the hash of (seed, counter).
+
+    The mixer is SplitMix64's (Steele et al. 2014); int64 arithmetic wraps round as it needs.
+    """
+    offset = (counter + 1) * _ODD % 2**64
+    x = _mix(_mix(seeds) + (offset - 2**64 if offset >= 2**63 else offset))
+    return ((x >> 11) & (2**53 - 1)).double() / 2**53
+
+
+def derive_seeds(seed: int, count: int) -> list[int]:
+    """Return `count` seeds for the replies to one request: the first is `seed`, the others follow from it."""
+    others = _mix(torch.arange(1, count) * (_ODD - 2**64) + seed) & (SEED_LIMIT - 1)
+    return [seed, *others.tolist()][:count]
+
+
+def _mix(x: Tensor) -> Tensor:
+    # Right shifts must bring in zeros, and torch shifts int64 arithmetically: mask the sign's copies away.
+    x = (x ^ ((x >> 30) & (2**34 - 1))) * -4658895280553007687
+    x = (x ^ ((x >> 27) & (2**37 - 1))) * -7723592293110705685
+    return x ^ ((x >> 31) & (2**33 - 1))
+
+
+def _ngram_endings(history: list[int], size: int) -> list[int]:
+    """Return the tokens that would complete an n-gram of `size` that `history` already holds."""
+    if size < 1 or len(history) < size:
+        return []
+    tail = history[len(history) - size + 1 :]
+    return [history[i + size - 1] for i in range(len(history) - size + 1) if history[i : i + size - 1] == tail]
+
+
+@torch.no_grad()
+def write_replies(generator: Generator, state: State, lanes: Lanes, begun: Tensor | None = None) -> Sampled:
+    """Write one reply in each lane of `state` and return them; lanes that have ended stop costing work.
+
+    With `begun` [B, t] every lane goes on from these tokens, of which `state` has read all but the last. Follows the
+    model's training mode as it is: who samples calls `eval()` first.
+    """
+    count, device = len(lanes), lanes.seeds.device
+    longest = int(lanes.max_tokens.max())
+    tokens = torch.full((count, longest), PAD, dtype=torch.long, device=device)
+    alive = torch.arange(count, device=device)
+    previous = torch.full((count,), START, dtype=torch.long, device=device)
+    first = 0
+    if begun is not None:
+        first = begun.shape[1]
+        tokens[:, :first], previous = begun, begun[:, -1]
+    for position in range(first, longest):
+        logits, state = generator.step(state, previous)
+        drawn = lanes.draw(lanes.constrain(logits, tokens[alive, :position]), position)
+        tokens[alive, position] = drawn
+        goes_on = (drawn != TURN) & (position + 1 < lanes.max_tokens)
+        remaining = int(goes_on.sum())
+        if remaining == 0:
+            break
+        if remaining < len(alive):
+            kept = goes_on.nonzero().squeeze(1)
+            alive, drawn, state, lanes = alive[kept], drawn[kept], state.select(kept), lanes.select(kept)
+        previous = drawn
+    lengths = (tokens != PAD).sum(dim=1)
+    return Sampled(tokens[:, : int(lengths.max())], lengths, (tokens == TURN).any(dim=1))
+
+
+def plain_sampling(count: int, seeds: Tensor, longest: int) -> Lanes:
+    """Return lanes that draw from the model's own distribution, as policy gradient needs: T = 1, nothing cut."""
+    return Lanes([Decoding(temperature=1.0, min_tokens=0)] * count, seeds, longest)
+
+
+def with_limit(decoding: Decoding, longest: int) -> Decoding:
+    """Return `decoding` with its length limit made explicit.
+
+    Raises RequestError when it asks for more than `longest` tokens, or for no room to end.
+    """
+    if decoding.max_tokens is not None and decoding.max_tokens > longest:
+        raise RequestError(f"max_tokens is {decoding.max_tokens}, this model writes at most {longest}", "max_tokens")
+    limit = decoding.max_tokens or longest
+    if decoding.min_tokens >= limit:
+        raise RequestError(f"min_tokens is {decoding.min_tokens}, expected below max_tokens, {limit}", "min_tokens")
+    return replace(decoding, max_tokens=limit)

@@ -1,0 +1,21 @@
+"""The errors that a user can cause. Whoever faces the user (command line, HTTP) prints them as one line."""
+
+
+class RejoinderError(Exception):
+    """Say in one sentence what was found and what was expected."""
+
+
+class TokenizerError(RejoinderError):
+    """The tokenizer file cannot be read or was not made by Rejoinder."""
+
+
+class BundleError(RejoinderError):
+    """The model directory is missing, truncated, altered or of another format version."""
+
+
+class RequestError(RejoinderError):
+    """A request for replies cannot be met; `param` names the offending field."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param

@@ -1,0 +1,1 @@
+"""Generators of replies: one interface, several architectures."""

@@ -1,0 +1,52 @@
+"""What a generator of replies can do, whatever it is made of. Token ids in, logits out; no text, no sampling.
+
+B lanes (one lane is one reply being written), S context tokens, T reply tokens, V vocabulary.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Self
+
+from torch import Tensor, nn
+
+
+class State(ABC):
+    """What a generator remembers of each lane: the encoded context and the reply so far."""
+
+    @abstractmethod
+    def select(self, lanes: Tensor) -> Self:
+        """Return the state of `lanes` [any number, int64], in that order; one named twice is two lanes from now on."""
+
+
+class Generator(nn.Module, ABC):
+    """Model P(reply | context), token by token."""
+
+    vocabulary_size: int
+    reply_tokens: int
+    """The longest reply it can write, end token counted."""
+
+    @abstractmethod
+    def encode(self, context: Tensor) -> State:
+        """Read contexts [B, S] (int64, padded on the right with PAD) and return B lanes with empty replies."""
+
+    @abstractmethod
+    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
+        """Append one token to every lane and return the logits of the next: tokens [B] -> logits [B, V] (float32).
+
+        The first token of every lane is START. A lane that already holds `reply_tokens` tokens cannot be stepped.
+        """
+
+    @abstractmethod
+    def hidden(self, state: State, reply: Tensor) -> Tensor:
+        """Return [B, T, width]: `project` of entry t gives the logits of reply[:, t] after reply[:, :t].
+
+        `state` comes straight from `encode` (perhaps through `select`). Apart from `score` so that a loss can leave
+        padding out before the projection on the vocabulary, which is the costliest product of a small model.
+        """
+
+    @abstractmethod
+    def project(self, hidden: Tensor) -> Tensor:
+        """Turn hidden states [..., width] into logits [..., V]."""
+
+    def score(self, state: State, reply: Tensor) -> Tensor:
+        """Return the teacher-forced logits [B, T, V] of `reply` [B, T]."""
+        return self.project(self.hidden(state, reply))

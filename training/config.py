@@ -1,0 +1,274 @@
+"""What a run is: one frozen tree, composed as defaults <- recipe <- preset <- --set, and written into the run.
+
+An unknown key is an error that lists the known ones. Numbers marked [R] start from the recipe of the field notes and
+are meant to be varied by experiments.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from chatbot.generator.trunk import TrunkConfig
+from training.errors import ConfigError
+
+Stage = Literal["mle", "discriminator", "adversarial"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Say how pairs become batches."""
+
+    context_tokens: int = 64
+    reply_tokens: int = 32
+    """Longer replies are cut here, in training and in evaluation alike."""
+
+
+@dataclass(frozen=True)
+class MLEConfig:
+    """Say how the generator learns by teacher forcing."""
+
+    steps: int = 20_000
+    minutes: float = 0.0
+    """End the stage after this time, the learning rate falling accordingly; 0 is no limit."""
+    batch: int = 64
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    evaluate_every: int = 1000
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Say how the discriminator learns."""
+
+    shape: TrunkConfig = field(default_factory=lambda: TrunkConfig(dropout=0.3))
+    steps: int = 500
+    """Steps of the pretraining stage."""
+    minutes: float = 0.0
+    batch: int = 64
+    """Contexts of one step; the mixed batch has 2.5 replies for each of them."""
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    real_label: float = 0.9
+    """One-sided label smoothing (Salimans et al. 2016)."""
+    pairwise: float = 1.0
+    """Weight of the Bradley-Terry term on (real, fake) of the same context."""
+    skip_above: float = 0.80
+    """Held-out accuracy above which D rests."""
+    extra_below: float = 0.60
+    """Held-out accuracy below which D takes two steps more."""
+    replay: int = 4096
+    """Old fakes kept."""
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """Say how the generator learns from the discriminator."""
+
+    steps: int = 500
+    minutes: float = 0.0
+    contexts: int = 64
+    samples: int = 8
+    """Replies drawn for each context, K."""
+    learning_rate: float = 5e-5
+    clip: float = 1.0
+    credit: Literal["step", "final", "mc"] = "step"
+    rollouts: int = 16
+    """Rollouts for each prefix, N; credit mc only."""
+    baseline: Literal["loo", "ema", "none"] = "loo"
+    reward: Literal["discriminator", "constant", "noise"] = "discriminator"
+    """`constant` and `noise` are placebos: what they reach, the discriminator did not add."""
+    discount: float = 0.5
+    dense_weight: float = 0.5
+    reward_clip: float = 5.0
+    advantage_clip: float = 3.0
+    kl: float = 0.02
+    """Weight of KL to the frozen MLE model at the start."""
+    kl_target: float = 0.03
+    """Nats per token that the weight is adapted towards."""
+    teacher_forcing: float = 0.5
+    """Weight of the cross-entropy of human replies at the start."""
+    teacher_forcing_end: float = 0.1
+    discriminator_steps: int = 1
+    """D steps for each G step, before the accuracy gate."""
+    evaluate_every: int = 25
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Say what is looked at during training."""
+
+    pairs: int = 4000
+    """Validation pairs whose likelihood is measured, at most."""
+    probe: int = 256
+    """Contexts answered at every evaluation, at temperature 1."""
+    shown: int = 8
+    """Of these, how many are written down for people to read."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hold everything that decides a run's result, data apart."""
+
+    stages: tuple[Stage, ...] = ("mle",)
+    start: str = ""
+    """Bundle to start from instead of nothing; the mle stage is then left out of an adversarial recipe."""
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    save_every: int = 200
+    """Steps between two saves of the run state; a killed run loses at most these."""
+    data: DataConfig = field(default_factory=DataConfig)
+    generator: TrunkConfig = field(default_factory=TrunkConfig)
+    mle: MLEConfig = field(default_factory=MLEConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+def compose(recipe: str, preset: str | None, settings: Iterable[str]) -> Config:
+    """Return defaults <- recipe <- preset <- settings (`key=value`). Raises ConfigError naming what is not known."""
+    tree: dict[str, Any] = {}
+    _merge(tree, _packaged("recipes", "recipe", recipe))
+    if preset is not None:
+        _merge(tree, _packaged("presets", "preset", preset))
+    for setting in settings:
+        _merge(tree, _parse_setting(setting))
+    return from_tree(tree)
+
+
+def from_tree(tree: Mapping[str, Any]) -> Config:
+    """Build a Config from nested mappings. Raises ConfigError for unknown keys and values of another type."""
+    config: Config = _build(Config, tree, "")
+    _expect(bool(config.stages), "stages", "at least one stage")
+    _expect(
+        config.adversarial.baseline != "loo" or config.adversarial.samples > 1,
+        "adversarial.samples",
+        "at least 2 for baseline loo",
+    )
+    for path, shape in (("generator", config.generator), ("discriminator.shape", config.discriminator.shape)):
+        _expect(shape.heads > 0 and shape.width % shape.heads == 0, f"{path}.width", f"a multiple of {path}.heads")
+    positive = {
+        "data.context_tokens": config.data.context_tokens,
+        "data.reply_tokens": config.data.reply_tokens,
+        "mle.steps": config.mle.steps,
+        "mle.batch": config.mle.batch,
+        "mle.evaluate_every": config.mle.evaluate_every,
+        "discriminator.steps": config.discriminator.steps,
+        "adversarial.steps": config.adversarial.steps,
+        "adversarial.evaluate_every": config.adversarial.evaluate_every,
+        "adversarial.contexts": config.adversarial.contexts,
+        "adversarial.samples": config.adversarial.samples,
+        "adversarial.rollouts": config.adversarial.rollouts,
+        "evaluation.pairs": config.evaluation.pairs,
+        "evaluation.probe": config.evaluation.probe,
+        "save_every": config.save_every,
+    }
+    for key, value in positive.items():
+        _expect(value > 0, key, "at least 1")
+    # The mixed batch of D takes shares of its contexts; under 4 some of them would be nothing.
+    _expect(config.discriminator.batch >= 4, "discriminator.batch", "at least 4")
+    _expect(config.adversarial.contexts >= 4, "adversarial.contexts", "at least 4")
+    return config
+
+
+def _expect(right: bool, key: str, expected: str) -> None:
+    if not right:
+        raise ConfigError(f"{key}: expected {expected}")
+
+
+def to_tree(config: Config) -> dict[str, Any]:
+    """Return `config` as nested dicts that JSON holds and `from_tree` reads back."""
+    tree = dataclasses.asdict(config)
+    tree["stages"] = list(config.stages)
+    return tree
+
+
+def names(kind: Literal["recipes", "presets"]) -> list[str]:
+    """Return the recipes or presets that are there."""
+    return sorted(p.name.removesuffix(".toml") for p in resources.files("training").joinpath(kind).iterdir())
+
+
+def _packaged(folder: Literal["recipes", "presets"], word: str, name: str) -> dict[str, Any]:
+    if name not in names(folder):
+        raise ConfigError(f"unknown {word} {name!r}, expected one of {', '.join(names(folder))}")
+    return tomllib.loads(resources.files("training").joinpath(folder, f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    key, equals, value = setting.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {setting!r}: expected key=value, for example mle.steps=1000")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a bare word is a string
+    tree: dict[str, Any] = {}
+    branch = tree
+    *path, last = key.strip().split(".")
+    for part in path:
+        branch = branch.setdefault(part, {})
+    branch[last] = parsed
+    return tree
+
+
+def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _build(kind: type[Any], values: object, path: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path}: expected a table of settings, found {values!r}")
+    hints = get_type_hints(kind)
+    unknown = [key for key in values if key not in hints]
+    if unknown:
+        raise ConfigError(
+            f"unknown key {_join(path, unknown[0])!r}, expected one of {', '.join(_join(path, k) for k in hints)}"
+        )
+    default = {f.name: f for f in dataclasses.fields(kind)}
+    arguments = {}
+    for key, value in values.items():
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            arguments[key] = _build(hint, _over_default(default[key], value), _join(path, key))
+        else:
+            arguments[key] = _check(hint, value, _join(path, key))
+    return kind(**arguments)
+
+
+def _over_default(spec: "dataclasses.Field[Any]", value: object) -> object:
+    """Lay a table of settings over the field's own default, which may differ from its class's (D's dropout)."""
+    if not isinstance(value, Mapping) or spec.default_factory is dataclasses.MISSING:
+        return value
+    return {**dataclasses.asdict(spec.default_factory()), **value}
+
+
+def _check(hint: Any, value: Any, path: str) -> Any:
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(f"{path}: found {value!r}, expected one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path}: found {value!r}, expected a list")
+        return tuple(_check(get_args(hint)[0], item, path) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"{path}: found {value!r} ({type(value).__name__}), expected {hint.__name__}")
+    if hint in (int, float) and not 0 <= value < float("inf"):
+        raise ConfigError(f"{path}: found {value!r}, expected a number from 0 up")
+    return value
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,164 @@
+"""The prepared dataset as training reads it: memory-mapped arrays, and batches of contexts and replies as token ids.
+
+Knows the layout on disk; knows no text, no model, and no order or size of batches.
+`P` pairs of a split, `B` batch, `S` longest context of the batch, `T` longest reply of the batch.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chatbot.tokenizer import PAD
+from training.corpus.errors import CorpusError
+from training.corpus.layout import ARRAYS, DESCRIPTION, FORMAT, SPLITS, TOKENIZER, VERSION
+
+Ids = npt.NDArray[np.uint16]
+Offsets = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The pairs of one split; the arrays are those of `layout`. Pairs stand in the order of their dialogues."""
+
+    tokens: Ids
+    turns: Offsets
+    dialogues: Offsets
+    pairs: Offsets
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def context(self, i: int, max_tokens: int) -> Ids:
+        """Return the newest turns before reply `i`, each with its TURN, at most `max_tokens` ids.
+
+        The oldest turns are dropped first, whole. A last turn that is too long by itself keeps its last ids.
+        """
+        starts, ends = self._context_bounds(np.array([i]), max_tokens)
+        return self.tokens[starts[0] : ends[0]]
+
+    def reply(self, i: int) -> Ids:
+        """Return the ids of reply `i`; the last one is TURN."""
+        turn = self.pairs[i, 1]
+        return self.tokens[self.turns[turn] : self.turns[turn + 1]]
+
+    def lengths(self) -> tuple[Offsets, Offsets]:
+        """Return the ids in the whole context and in the reply (TURN counted) of every pair, both [P]."""
+        first, reply = self.pairs[:, 0], self.pairs[:, 1]
+        begin = self.turns[reply]
+        return begin - self.turns[first], self.turns[reply + 1] - begin
+
+    def dialogue_of(self, i: int) -> int:
+        """Return the index of the dialogue in this split that pair `i` comes from."""
+        return int(np.searchsorted(self.dialogues, self.pairs[i, 1], side="right")) - 1
+
+    def context_batch(self, indices: npt.ArrayLike, max_tokens: int) -> npt.NDArray[np.int64]:
+        """Return the contexts of pairs `indices` [B] as [B, S], cut like `context`, PAD on the right."""
+        return self._gather(*self._context_bounds(np.asarray(indices), max_tokens))
+
+    def reply_batch(self, indices: npt.ArrayLike, max_tokens: int) -> npt.NDArray[np.int64]:
+        """Return the replies of pairs `indices` [B] as [B, T], PAD on the right.
+
+        A reply longer than `max_tokens` is cut and then has no TURN: nobody ended it there.
+        """
+        reply = self.pairs[np.asarray(indices), 1]
+        starts = self.turns[reply]
+        return self._gather(starts, np.minimum(self.turns[reply + 1], starts + max_tokens))
+
+    def _context_bounds(self, indices: npt.NDArray[np.int64], max_tokens: int) -> tuple[Offsets, Offsets]:
+        first, reply = self.pairs[indices, 0], self.pairs[indices, 1]
+        ends = self.turns[reply]
+        limit = ends - max_tokens
+        # The first turn that begins at the limit or after it; the reply itself when not even the last turn fits.
+        fitting = self.turns[np.searchsorted(self.turns, limit)]
+        starts = np.where(fitting == ends, limit, np.maximum(fitting, self.turns[first]))
+        return starts, ends
+
+    def _gather(self, starts: Offsets, ends: Offsets) -> npt.NDArray[np.int64]:
+        lengths = (ends - starts)[:, None]
+        steps = np.arange(lengths.max(initial=0))
+        batch = np.full((len(starts), len(steps)), PAD, np.int64)
+        inside = steps < lengths
+        batch[inside] = self.tokens[(starts[:, None] + steps)[inside]]
+        return batch
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A directory that `prepare` wrote. `summary` is its `dataset.json`."""
+
+    path: Path
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> "PreparedDataset":
+        """Check `dataset.json`, its format version, and the size of every file it names.
+
+        Raises CorpusError when there is no prepared dataset, it is of another version, or files are missing or altered.
+        """
+        summary = read_description(path)
+        if summary["version"] != VERSION:
+            made_by = "a newer" if summary["version"] > VERSION else "an older"
+            raise CorpusError(
+                f"{path}: prepared by {made_by} Rejoinder (format version {summary['version']}, expected {VERSION})"
+            )
+        needed = {TOKENIZER, *(f"{split}/{name}.npy" for split in SPLITS for name in ARRAYS)}
+        files = summary.get("files")
+        if not isinstance(files, dict) or not needed <= files.keys():
+            raise CorpusError(f"{path / DESCRIPTION}: the list of files is incomplete; prepare the data again")
+        for name, entry in files.items():
+            file = path / name
+            if not file.is_file():
+                raise CorpusError(f"{file}: missing, though {DESCRIPTION} names it; prepare the data again")
+            size, expected = file.stat().st_size, entry["bytes"]
+            if size != expected:
+                raise CorpusError(f"{file}: {size:,} bytes, expected {expected:,}; truncated or altered")
+        return cls(path, summary)
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """Return the path of the tokenizer that the ids belong to."""
+        return self.path / TOKENIZER
+
+    def split(self, name: str) -> Split:
+        """Return the split "train", "valid" or "test". Raises CorpusError for another name or a damaged array."""
+        if name not in SPLITS:
+            raise CorpusError(f"unknown split {name!r}: expected one of {', '.join(SPLITS)}")
+        split = Split(**{array: _load(self.path / name / f"{array}.npy") for array in ARRAYS})
+        if split.turns[-1] != len(split.tokens) or split.dialogues[-1] != len(split.turns) - 1:
+            raise CorpusError(f"{self.path / name}: the arrays do not belong together; prepare the data again")
+        return split
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return the `dataset.json` of the directory `path`, of whatever version. Raises CorpusError if it has none."""
+    file = path / DESCRIPTION
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CorpusError(
+            f"{path}: not a prepared dataset (no {DESCRIPTION}); make one with rejoinder prepare"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CorpusError(f"{file}: cannot be read ({error})") from None
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise CorpusError(f"{file}: not the description of a prepared dataset (expected format {FORMAT!r})")
+    if not isinstance(description.get("version"), int):
+        raise CorpusError(f"{file}: no format version")
+    return description
+
+
+def _load(path: Path) -> npt.NDArray[Any]:
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path}: cannot be read as an array ({error})") from None
+    expected, dimensions = ARRAYS[path.stem], 2 if path.stem == "pairs" else 1
+    if array.dtype.str != expected or array.ndim != dimensions:
+        raise CorpusError(f"{path}: {array.dtype.str} of {array.ndim} dimensions, expected {expected} of {dimensions}")
+    # A plain view of the same mapped memory: np.memmap runs Python code at every indexing.
+    return np.asarray(array)

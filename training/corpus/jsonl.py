@@ -1,0 +1,152 @@
+"""Dialogues from JSON lines: lists of turns, OpenAI `messages`, ShareGPT `conversations`. Knows nothing of cleaning.
+
+In the two formats with roles only the assistant's turns are replies, since that is what their users mean; system
+messages are left out and counted. A dialogue in which a tool was called is rejected: what the assistant says after a
+call answers a text that the human never saw.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from training.corpus.records import BadRecordError, Message, RawDialogue, Record, Rejection, alternating
+from training.corpus.sources import SPLIT_NAMES
+
+USER: Final = "user"
+ASSISTANT: Final = "assistant"
+SYSTEM: Final = "system"
+TOOL: Final = "tool"
+ROLES: Final = {
+    "user": USER,
+    "human": USER,
+    "assistant": ASSISTANT,
+    "gpt": ASSISTANT,
+    "chatgpt": ASSISTANT,
+    "bot": ASSISTANT,
+    "model": ASSISTANT,
+    "system": SYSTEM,
+    "developer": SYSTEM,
+    "tool": TOOL,
+    "function": TOOL,
+    "function_call": TOOL,
+    "function_response": TOOL,
+    "observation": TOOL,
+}
+
+
+def read_jsonl(lines: Iterable[bytes]) -> Iterator[Record]:
+    """Yield the dialogue, or the rejection, of every line that is not blank."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield _dialogue(number, _object(line))
+        except BadRecordError as error:
+            yield Rejection.of(number, error, line.rstrip(b"\r\n"))
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRecordError("not UTF-8", f"byte {line[error.start]:#04x} at position {error.start}") from None
+    if "\0" in text:
+        raise BadRecordError("NUL character", f"at position {text.index(chr(0))}")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets nested too deeply
+        raise BadRecordError("broken JSON", str(error)) from None
+    if not isinstance(value, dict):
+        raise BadRecordError("wrong type", f"the line is {_kind(value)}, expected an object")
+    return value
+
+
+def _dialogue(number: int, record: dict[str, Any]) -> RawDialogue:
+    readers: dict[str, Callable[[list[Any]], tuple[tuple[Message, ...], int]]] = {
+        "turns": lambda items: (_turns(items), 0),
+        "messages": lambda items: _with_roles(items, "messages", "role", "content"),
+        "conversations": lambda items: _with_roles(items, "conversations", "from", "value"),
+    }
+    field = next((name for name in readers if name in record), None)
+    if field is None:
+        found = ", ".join(map(str, record)) or "none"
+        raise BadRecordError("no turns", f"expected a field turns, messages or conversations, found {found[:200]}")
+    if not isinstance(record[field], list):
+        raise BadRecordError("wrong type", f"{field} is {_kind(record[field])}, expected a list")
+    if not record[field]:
+        raise BadRecordError("no turns", f"{field} is empty")
+    messages, system_messages = readers[field](record[field])
+    return RawDialogue(
+        line=number,
+        messages=messages,
+        repliers=None if field == "turns" else frozenset({ASSISTANT}),
+        split=_split(record.get("split")),
+        license=_text(record, "license"),
+        origin=_text(record, "source"),
+        system_messages=system_messages,
+    )
+
+
+def _turns(items: list[Any]) -> tuple[Message, ...]:
+    for i, item in enumerate(items):
+        if not isinstance(item, str):
+            raise BadRecordError("wrong type", f"turns[{i}] is {_kind(item)}, expected text")
+    return alternating(items)
+
+
+def _with_roles(items: list[Any], field: str, role_key: str, text_key: str) -> tuple[tuple[Message, ...], int]:
+    messages: list[Message] = []
+    system_messages = 0
+    for i, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise BadRecordError("wrong type", f"{field}[{i}] is {_kind(item)}, expected an object")
+        name = item.get(role_key)
+        role = ROLES.get(name.lower()) if isinstance(name, str) else None
+        if role is None:
+            found = f"{name!r}"[:80] if role_key in item else f"no {role_key}"
+            raise BadRecordError("unknown role", f"{field}[{i}] has {found}, expected one of {', '.join(ROLES)}")
+        if role == TOOL or item.get("tool_calls") or item.get("function_call"):
+            raise BadRecordError("tool call", f"{field}[{i}]; dialogues with tools cannot be learnt from")
+        if role == SYSTEM:
+            system_messages += 1
+            continue
+        messages.append(Message(role, _content(item.get(text_key), f"{field}[{i}].{text_key}")))
+    return tuple(messages), system_messages
+
+
+def _content(value: Any, where: str) -> str:
+    """Return a message's text, which OpenAI also writes as a list of parts."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise BadRecordError("wrong type", f"{where} is {_kind(value)}, expected text")
+    texts = []
+    for part in value:
+        text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else None
+        if not isinstance(text, str):
+            found = f"a part of type {part['type']!r}" if isinstance(part, dict) and "type" in part else _kind(part)
+            raise BadRecordError("wrong type", f"{where} holds {found[:80]}, expected parts of text only")
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def _split(value: Any) -> str | None:
+    if value is None:
+        return None
+    known = SPLIT_NAMES.get(value.lower()) if isinstance(value, str) else None
+    if known is None:
+        raise BadRecordError("unknown split", f"{str(value)[:80]!r}, expected one of {', '.join(SPLIT_NAMES)}")
+    return known
+
+
+def _text(record: dict[str, Any], field: str) -> str | None:
+    value = record.get(field)
+    if value is not None and not isinstance(value, str):
+        raise BadRecordError("wrong type", f"{field} is {_kind(value)}, expected text")
+    return value or None
+
+
+def _kind(value: Any) -> str:
+    """Return what JSON calls the type of `value`."""
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    return "null" if value is None else names[type(value)]

@@ -1,0 +1,11 @@
+"""The errors of training that a user can cause."""
+
+from chatbot.errors import RejoinderError
+
+
+class ConfigError(RejoinderError):
+    """A recipe, preset or setting does not exist or has a value that cannot be used."""
+
+
+class RunError(RejoinderError):
+    """The run directory cannot be used as asked."""

@@ -1,0 +1,1 @@
+"""How good a generator is, measured on replies and token ids; never how it is trained."""

@@ -1,0 +1,183 @@
+"""How the pair discriminator learns: human replies against the generator's, fresh and old, and against human replies
+that belong to other contexts, so that a fluent but unrelated reply is caught.
+
+B contexts, T reply tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from chatbot.decoding import plain_sampling, write_replies
+from chatbot.discriminator import Discriminator, final_logits
+from chatbot.generator.interface import Generator
+from chatbot.tokenizer import PAD
+from training.batches import Batch, Batches
+from training.config import DiscriminatorConfig
+from training.losses import pairwise_preference, prefix_cross_entropy, reply_mask
+from training.precision import Precision, autocast
+from training.rewards import draw_seeds
+
+
+@dataclass(frozen=True)
+class MixedBatch:
+    """One shuffled batch for D: contexts [M, S], replies [M, T], labels [M]; `pairs` [P, 2] rows (human, machine)."""
+
+    context: Tensor
+    reply: Tensor
+    label: Tensor
+    pairs: Tensor
+
+
+@torch.no_grad()
+def fresh_fakes(generator: Generator, context: Tensor, rng: torch.Generator, precision: Precision) -> Tensor:
+    """Return one reply [B, T] for each context [B, S], drawn from the generator's own distribution."""
+    generator.eval()
+    with autocast(precision, context.device):
+        seeds = draw_seeds(len(context), rng, context.device)
+        lanes = plain_sampling(len(context), seeds, generator.reply_tokens)
+        return write_replies(generator, generator.encode(context), lanes).tokens
+
+
+def mix(batch: Batch, fakes: Tensor, old: Batch | None, real_label: float, rng: torch.Generator) -> MixedBatch:
+    """Return 40 % human replies, 25 % fresh fakes, 15 % old fakes and 20 % human replies to other contexts, shuffled.
+
+    `fakes` [B, T] answer the contexts of `batch`; without `old` ones fresh fakes take their place.
+    """
+    count, device = len(batch), batch.context.device
+    fresh, kept = round(0.625 * count), round(0.375 * count)
+    aged = Batch(batch.context[-kept:], fakes[-kept:]) if old is None else Batch(old.context[:kept], old.reply[:kept])
+    # Rolled by one, every reply meets a neighbour's context; the same reply twice in a batch would be no mismatch.
+    strangers = pad_together([batch.reply, batch.reply.roll(1, 0)])
+    wrong = (strangers[:count] != strangers[count:]).any(1).nonzero().squeeze(1)[: round(0.5 * count)]
+    contexts = [batch.context, batch.context[:fresh], aged.context, batch.context[wrong]]
+    replies = [batch.reply, fakes[:fresh], aged.reply, batch.reply.roll(1, 0)[wrong]]
+    labels = torch.zeros(sum(len(c) for c in contexts), device=device)
+    labels[:count] = real_label
+    order = torch.randperm(len(labels), generator=rng).to(device)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=device)
+    human = torch.arange(fresh, device=device)
+    pairs = torch.stack((place[human], place[count + human]), dim=1)
+    return MixedBatch(pad_together(contexts)[order], pad_together(replies)[order], labels[order], pairs)
+
+
+def pad_together(rows: list[Tensor]) -> Tensor:
+    """Return tensors [n_i, T_i] of ids as one [sum n_i, longest T], PAD on the right."""
+    longest = max(r.shape[1] for r in rows)
+    return torch.cat([torch.nn.functional.pad(r, (0, longest - r.shape[1]), value=PAD) for r in rows])
+
+
+class Discrimination:
+    """Teach D, and know how well it does on pairs that it never saw."""
+
+    def __init__(
+        self,
+        discriminator: Discriminator,
+        generator: Generator,
+        batches: Batches,
+        held_out: Batch,
+        config: DiscriminatorConfig,
+        precision: Precision,
+        rng: torch.Generator,
+    ) -> None:
+        self.discriminator = discriminator
+        self.generator = generator
+        self.batches = batches
+        self.held_out = held_out
+        self.config = config
+        self.precision = precision
+        self.rng = rng
+        self.optimizer = torch.optim.AdamW(
+            discriminator.parameters(), lr=config.learning_rate, betas=(0.5, 0.98), weight_decay=config.weight_decay
+        )
+        self._old: list[tuple[Tensor, Tensor]] = []
+        self.accuracy = 0.5
+
+    def step(self, progress: float = 0.0) -> dict[str, float]:
+        """Take one step on a fresh batch and fresh fakes: D's pretraining."""
+        batch = self.batches.next()
+        return self.learn(batch, fresh_fakes(self.generator, batch.context, self.rng, self.precision))
+
+    def learn(self, batch: Batch, fakes: Tensor) -> dict[str, float]:
+        """Take one step on human replies and on `fakes` [B, T] for the same contexts."""
+        mixed = mix(batch, fakes, self._recall(len(batch)), self.config.real_label, self.rng)
+        self.discriminator.train()
+        with autocast(self.precision, mixed.context.device):
+            logits = self.discriminator(self.discriminator.encode(mixed.context), mixed.reply)
+        final = final_logits(logits, mixed.reply)
+        loss = prefix_cross_entropy(logits, mixed.label, reply_mask(mixed.reply))
+        loss = loss + self.config.pairwise * pairwise_preference(final[mixed.pairs[:, 0]], final[mixed.pairs[:, 1]])
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(self.discriminator.parameters(), self.config.clip)
+        self.optimizer.step()
+        self._keep(batch.context, fakes)
+        right = (final.detach() > 0) == (mixed.label > 0.5)
+        return {"d_loss": float(loss.detach()), "d_accuracy_training": float(right.float().mean())}
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Return D's accuracy on held-out human replies, on fresh fakes and on mismatched human replies.
+
+        `d_accuracy` is the mean of the first two: on training pairs D may shine by having memorised them.
+        """
+        self.discriminator.eval()
+        context, reply = self.held_out.context, self.held_out.reply
+        fakes = fresh_fakes(self.generator, context, self.rng, self.precision)
+        shares = []
+        with autocast(self.precision, context.device):
+            state = self.discriminator.encode(context)
+            for candidate in (reply, fakes, reply.roll(1, 0)):
+                logits = final_logits(self.discriminator(state, candidate), candidate)
+                shares.append(float((logits > 0).float().mean()))
+        human, machine, mismatched = shares
+        self.accuracy = (human + 1 - machine) / 2
+        return {
+            "d_accuracy": self.accuracy,
+            "d_human_taken_for_human": human,
+            "d_machine_taken_for_human": machine,
+            "d_mismatched_taken_for_human": mismatched,
+        }
+
+    def _keep(self, context: Tensor, fakes: Tensor) -> None:
+        self._old.append((context, fakes))
+        while sum(len(c) for c, _ in self._old) > self.config.replay:
+            self._old.pop(0)
+
+    def _recall(self, count: int) -> Batch | None:
+        """Return `count` old fakes, at most one memory's worth of rows from each of several memories."""
+        if not self._old:
+            return None
+        chosen = torch.randint(len(self._old), (4,), generator=self.rng).tolist()
+        share = -(-count // 4)
+        parts = [self._old[i] for i in chosen]
+        rows = [torch.randperm(len(c), generator=self.rng)[:share].to(c.device) for c, _ in parts]
+        contexts = pad_together([c[r] for (c, _), r in zip(parts, rows, strict=True)])
+        fakes = pad_together([f[r] for (_, f), r in zip(parts, rows, strict=True)])
+        return Batch(contexts, fakes)
+
+    def soften(self) -> None:
+        """Halve the learning rate: what follows a rollback."""
+        for group in self.optimizer.param_groups:
+            group["lr"] /= 2
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, weights apart."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "batches": self.batches.state_dict(),
+            "old": [[c, f] for c, f in self._old],
+            "accuracy": self.accuracy,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.batches.load_state_dict(state["batches"])
+        device = self.held_out.context.device
+        self._old = [(c.to(device), f.to(device)) for c, f in state["old"]]
+        self.accuracy = state["accuracy"]

@@ -1,0 +1,98 @@
+"""From the discriminator's logits to a reward for every token. Pure functions, the Monte-Carlo search apart.
+
+B replies, K samples for each context, N rollouts for each prefix, T tokens. Rewards have the samples' shape, and the
+reward of sample i never depends on sample j: that is the baseline's business.
+"""
+
+import torch
+from torch import Tensor
+
+from chatbot.decoding import Sampled, plain_sampling, write_replies
+from chatbot.discriminator import Discriminator, final_logits
+from chatbot.generator.interface import Generator, State
+from chatbot.tokenizer import START
+from training.losses import reply_mask
+
+UNFINISHED_PENALTY = 1.0
+
+
+def sequence_reward(logits: Tensor, finished: Tensor, clip: float) -> Tensor:
+    """Return one reward [B] for each reply from its final logit [B]: clipped, less a penalty when it never ended."""
+    return logits.clamp(-clip, clip) - UNFINISHED_PENALTY * (~finished).to(logits.dtype)
+
+
+def dense_reward(logits: Tensor, mask: Tensor, discount: float) -> Tensor:
+    """Return g_t = sum over s >= t of discount^(s-t) (2 sigmoid(logit_s) - 1), [B, T] (StepGAN, Tuan and Lee 2019)."""
+    signs = (2 * torch.sigmoid(logits) - 1) * mask
+    returns = torch.zeros_like(signs)
+    running = torch.zeros_like(signs[:, 0])
+    for t in range(signs.shape[1] - 1, -1, -1):
+        running = signs[:, t] + discount * running
+        returns[:, t] = running
+    return returns
+
+
+@torch.no_grad()
+def monte_carlo_reward(
+    generator: Generator,
+    discriminator: Discriminator,
+    state: State,
+    judged: State,
+    sampled: Sampled,
+    rollouts: int,
+    rng: torch.Generator,
+) -> Tensor:
+    """Return SeqGAN's action value of every token, [B, T]: D's mean probability of N replies that go on from it.
+
+    `state` and `judged` are the encoded contexts of generator and discriminator, one lane for each reply. The last
+    token of a reply gets D's probability of the reply itself (Yu et al. 2017, equation 4). Prefix states are shared:
+    the reply is read once, and rollouts leave from the state at each of its tokens.
+    """
+    tokens, mask = sampled.tokens, reply_mask(sampled.tokens)
+    count, longest = tokens.shape
+    values = torch.zeros(count, longest, device=tokens.device)
+    whole = torch.sigmoid(final_logits(discriminator(judged, tokens), tokens))
+    previous = torch.full_like(tokens[:, 0], START)
+    for t in range(longest):
+        _, state = generator.step(state, previous)
+        previous = tokens[:, t]
+        goes_on = (sampled.lengths > t + 1).nonzero().squeeze(1)
+        values[:, t] = whole
+        if len(goes_on):
+            lanes = goes_on.repeat_interleave(rollouts)
+            seeds = draw_seeds(len(lanes), rng, tokens.device)
+            settings = plain_sampling(len(lanes), seeds, generator.reply_tokens)
+            ended = write_replies(generator, state.select(lanes), settings, tokens[lanes, : t + 1]).tokens
+            scores = torch.sigmoid(final_logits(discriminator(judged.select(lanes), ended), ended))
+            values[goes_on, t] = scores.view(-1, rollouts).mean(1)
+    return values * mask
+
+
+def placebo_reward(kind: str, shape: tuple[int, int], rng: torch.Generator, device: torch.device) -> Tensor:
+    """Return rewards that know nothing: `constant` ones, or `noise` drawn for each reply; [B, T]."""
+    if kind == "constant":
+        return torch.ones(shape, device=device)
+    return torch.randn(shape[0], 1, generator=rng).to(device).expand(shape)
+
+
+def advantages(components: list[tuple[float, Tensor]], baselines: list[Tensor], mask: Tensor, clip: float) -> Tensor:
+    """Return sum over components of weight (reward - baseline) / std of the batch, clipped; all [B, K, T].
+
+    Rewards that hardly differ (std below 1e-3) stay small instead of being blown up to noise of unit size.
+    """
+    total = torch.zeros_like(mask, dtype=torch.float32)
+    for (weight, rewards), baseline in zip(components, baselines, strict=True):
+        centred = (rewards - baseline) * mask
+        spread = (centred.square().sum() / mask.sum().clamp(min=1)).sqrt()
+        total = total + weight * centred / spread.clamp(min=1e-3)
+    return (total.clamp(-clip, clip) * mask).float()
+
+
+def draw_seeds(count: int, rng: torch.Generator, device: torch.device) -> Tensor:
+    """Return `count` seeds (int64) of replies' own random streams, drawn from `rng` (on the CPU)."""
+    return torch.randint(0, 2**62, (count,), generator=rng).to(device)
+
+
+def widen(per_reply: Tensor, longest: int) -> Tensor:
+    """Return [B] as [B, T]: the same reward at every token."""
+    return per_reply[:, None].expand(-1, longest)

@@ -1,0 +1,123 @@
+"""The run directory: resolved config, metrics, samples, bundles and the state that a resumed run continues from.
+
+    config.json  metrics.jsonl  samples.jsonl  tensorboard/  bundle/ (the product)  mle/ (adversarial runs)  state.pt
+
+The run state holds what only training needs (optimizers, random states, position); the service never reads it.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from training.config import Config, from_tree, to_tree
+from training.errors import RunError
+
+STATE: Final = "state.pt"
+CONFIG: Final = "config.json"
+METRICS: Final = "metrics.jsonl"
+SAMPLES: Final = "samples.jsonl"
+
+
+class Run:
+    """Write a run's files; every line of metrics goes to `metrics.jsonl` and to TensorBoard."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._writer: Any = None
+
+    @classmethod
+    def create(cls, directory: Path, config: Config, about: dict[str, Any]) -> "Run":
+        """Begin a run in a directory that is new or empty. Raises RunError when something is there already."""
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise RunError(f"{directory} is not empty; continue that run with --resume or name another directory")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            tree = {"config": to_tree(config), **about}
+            write_atomically(directory / CONFIG, (json.dumps(tree, indent=2) + "\n").encode())
+        except OSError as error:
+            raise RunError(f"{directory}: cannot be written ({error.strerror})") from None
+        return cls(directory)
+
+    @classmethod
+    def reopen(cls, directory: Path) -> tuple["Run", Config, dict[str, Any]]:
+        """Return the run at `directory`, its config and what `create` was told. Raises RunError when it is none."""
+        path = directory / CONFIG
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            config = from_tree(tree.pop("config"))
+        except FileNotFoundError:
+            raise RunError(f"{directory}: no run to resume ({CONFIG} is missing)") from None
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise RunError(f"{path}: cannot be read as a run's config ({error})") from None
+        return cls(directory), config, tree
+
+    def log(self, step: int, stage: str, metrics: dict[str, float]) -> None:
+        """Append one line of metrics."""
+        self._append(METRICS, {"step": step, "stage": stage, **metrics})
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import, and an extra
+
+            self._writer = SummaryWriter(str(self.directory / "tensorboard"), purge_step=step)
+        for name, value in metrics.items():
+            self._writer.add_scalar(f"{stage}/{name}", value, step)
+
+    def show(self, step: int, stage: str, rows: list[dict[str, str]]) -> None:
+        """Append replies for people to read."""
+        for row in rows:
+            self._append(SAMPLES, {"step": step, "stage": stage, **row})
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Replace the run state; a kill at any moment leaves the old or the new one, whole."""
+        kept = {name: self._size(name) for name in (METRICS, SAMPLES)}
+        temporary = self.directory / f".{STATE}.new"
+        torch.save({**state, "files": kept}, temporary)
+        _replace(temporary, self.directory / STATE)
+
+    def load_state(self) -> dict[str, Any] | None:
+        """Return the newest run state, None when the run was killed before its first; forget what was logged later."""
+        path = self.directory / STATE
+        if not path.is_file():
+            self._truncate({METRICS: 0, SAMPLES: 0})
+            return None
+        try:
+            # Tensors and plain values only: a run state never runs code on loading.
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise RunError(f"{path}: cannot be read as a run state ({error})") from None
+        self._truncate(state.pop("files"))
+        return state
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _append(self, name: str, row: dict[str, Any]) -> None:
+        with (self.directory / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def _size(self, name: str) -> int:
+        path = self.directory / name
+        return path.stat().st_size if path.is_file() else 0
+
+    def _truncate(self, sizes: dict[str, int]) -> None:
+        for name, size in sizes.items():
+            if self._size(name) > size:
+                os.truncate(self.directory / name, size)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a small file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(content)
+    _replace(temporary, path)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,202 @@
+"""The stages of a run: which objective, how often to look, what to keep. The loop itself is `loop`'s business."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from chatbot.bundle import Bundle, Limits, load_bundle, save_bundle
+from chatbot.discriminator import Discriminator
+from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.tokenizer import Tokenizer
+from training.batches import Batches
+from training.card import model_card
+from training.config import Config, Stage
+from training.corpus.dataset import PreparedDataset
+from training.evaluation.probe import ProbeSet, measure, shown
+from training.loop import Cadence, Progress, Verdict, run_stage
+from training.objectives.cseqgan import ConditionalSeqGAN
+from training.objectives.discrimination import Discrimination
+from training.objectives.mle import MaximumLikelihood
+from training.precision import Precision
+from training.run import Run
+from training.safeguards import ROLLBACKS, Probe, alarms
+
+Report = Callable[[str, float | None, str], None]
+"""Told the stage, the share of it that is done (None: unchanged), and a line for the user (empty: nothing to say)."""
+
+PRODUCT = "bundle"
+"""What a run is for: the best model so far."""
+REFERENCE = "mle"
+"""In adversarial runs: the model after maximum likelihood, with the pretrained discriminator once there is one."""
+
+
+@dataclass
+class Session:
+    """What all stages of a run share."""
+
+    run: Run
+    config: Config
+    precision: Precision
+    about: dict[str, Any]
+    data: PreparedDataset
+    tokenizer: Tokenizer
+    generator: Seq2SeqGenerator
+    discriminator: Discriminator
+    probe: ProbeSet
+    rng: torch.Generator
+    device: torch.device
+    report: Report
+
+    def keep(self, name: str, step: int, stage: Stage, metrics: dict[str, float]) -> None:
+        """Write the models as the bundle `name` of the run."""
+        info = {"recipe": self.about["recipe"], "stage": stage, "step": step, "metrics": metrics}
+        judged = None if stage == "mle" else self.discriminator
+        limits = Limits(self.config.data.context_tokens, self.config.data.reply_tokens)
+        card = model_card(self.config, self.about, self.data.summary, info)
+        save_bundle(Bundle(self.generator, judged, self.tokenizer, limits, card, info), self.run.directory / name)
+
+    def batches(self, size: int, salt: int) -> Batches:
+        """Return training batches in an order of their own for each `salt`."""
+        seed = self.config.seed * 1000 + salt
+        return Batches(self.data.split("train"), size, self.config.data, seed, self.device)
+
+
+def run_one(session: Session, stage: Stage, progress: Progress, saved: dict[str, Any] | None) -> None:
+    """Run `stage` from `progress` to its end; `saved` is the objective's state of an interrupted one.
+
+    Raises CollapseError when the safeguards give up; the best bundle is then on disk.
+    """
+    watch = _StageWatch(session, stage, progress)
+    if saved is not None:
+        watch.objective.load_state_dict(saved)
+    run_stage(watch.objective, watch.cadence, progress, watch, ROLLBACKS)
+    best = load_bundle(session.run.directory / PRODUCT, session.device)
+    if stage == "mle":
+        session.generator.load_state_dict(best.generator.state_dict())
+    if stage != "adversarial" and session.config.stages[-1] != stage:
+        session.keep(REFERENCE, progress.step, stage, dict(best.info["metrics"]))
+
+
+class _StageWatch:
+    """Measure, write and restore for the loop."""
+
+    def __init__(self, session: Session, stage: Stage, progress: Progress) -> None:
+        self.session, self.stage, self.progress = session, stage, progress
+        self.reference: Seq2SeqGenerator | None = None
+        self.start: Probe | None = None
+        if stage != "mle":
+            self.reference = load_bundle(session.run.directory / REFERENCE, session.device).generator
+        if stage == "adversarial" and self.reference is not None:
+            self.start, _ = measure(self.reference, session.probe, session.precision, None)
+        self.objective, self.cadence = self._plan()
+
+    def _plan(self) -> tuple[MaximumLikelihood | Discrimination | ConditionalSeqGAN, Cadence]:
+        session, config = self.session, self.session.config
+        if self.stage == "mle":
+            mle = config.mle
+            cadence = Cadence(mle.steps, mle.minutes, mle.evaluate_every, config.save_every)
+            batches = session.batches(mle.batch, 0)
+            return MaximumLikelihood(session.generator, batches, mle, session.precision), cadence
+        judge = config.discriminator
+        held_out = session.probe.answered
+        discrimination = Discrimination(
+            session.discriminator,
+            session.generator,
+            session.batches(judge.batch, 1),
+            held_out,
+            judge,
+            session.precision,
+            session.rng,
+        )
+        if self.stage == "discriminator":
+            return discrimination, Cadence(judge.steps, judge.minutes, max(1, config.save_every), config.save_every)
+        adversarial = config.adversarial
+        assert self.reference is not None
+        objective = ConditionalSeqGAN(
+            session.generator,
+            self.reference,
+            discrimination,
+            session.batches(adversarial.contexts, 2),
+            adversarial,
+            session.precision,
+            session.rng,
+        )
+        every = adversarial.evaluate_every
+        return objective, Cadence(adversarial.steps, adversarial.minutes, every, every)
+
+    def evaluate(self, step: int) -> Verdict:
+        """Measure the generator on the probe and D on held-out pairs; keep the bundle of a healthy, better model."""
+        session, stage = self.session, self.stage
+        probe, sampled = measure(session.generator, session.probe, session.precision, self.reference)
+        metrics = {f"valid_{key}": value for key, value in dataclasses.asdict(probe).items()}
+        judge = self._judge()
+        if judge is not None:
+            metrics |= judge.measure()
+        session.run.show(step, stage, shown(session.probe, sampled, session.tokenizer, session.config.evaluation.shown))
+        broken = [] if self.start is None else alarms(probe, self.start, session.probe.human_length)
+        if not broken and (stage != "mle" or probe.nll < self.progress.best):
+            self.progress.best = probe.nll
+            session.keep(PRODUCT, step, stage, metrics)
+        session.report(stage, None, _figures(step, probe, metrics))
+        return Verdict(metrics, broken)
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Write one line of metrics."""
+        self.session.run.log(step, self.stage, metrics)
+
+    def save(self) -> None:
+        """Write the run state."""
+        session = self.session
+        state: dict[str, Any] = {
+            "stage": self.stage,
+            "progress": dataclasses.asdict(self.progress),
+            **self._models(),
+            "objective": self.objective.state_dict(),
+            "rng": session.rng.get_state(),
+            "torch_rng": torch.get_rng_state(),
+        }
+        if session.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(session.device)
+        session.run.save_state(state)
+
+    def snapshot(self) -> Any:
+        """Return a copy of the models and the objective's state."""
+        return copy.deepcopy({**self._models(), "objective": self.objective.state_dict()})
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to `snapshot`, with a lower learning rate."""
+        self.session.generator.load_state_dict(snapshot["generator"])
+        self.session.discriminator.load_state_dict(snapshot["discriminator"])
+        self.objective.load_state_dict(copy.deepcopy(snapshot["objective"]))
+        self.objective.soften()
+
+    def event(self, text: str) -> None:
+        """Tell the user."""
+        self.session.report(self.stage, None, text)
+
+    def tick(self, share: float, metrics: dict[str, float]) -> None:
+        """Tell the user how far the stage is."""
+        self.session.report(self.stage, share, "")
+
+    def _judge(self) -> Discrimination | None:
+        if isinstance(self.objective, Discrimination):
+            return self.objective
+        return self.objective.discrimination if isinstance(self.objective, ConditionalSeqGAN) else None
+
+    def _models(self) -> dict[str, Any]:
+        return {
+            "generator": self.session.generator.state_dict(),
+            "discriminator": self.session.discriminator.state_dict(),
+        }
+
+
+def _figures(step: int, probe: Probe, metrics: dict[str, float]) -> str:
+    text = (
+        f"step {step}: perplexity {torch.tensor(probe.nll).exp():.1f}, distinct-1 {probe.distinct_1:.3f}, "
+        f"distinct-2 {probe.distinct_2:.3f}, top reply {probe.top_reply_share:.1%}, length {probe.mean_length:.1f}"
+    )
+    return text + (f", D accuracy {metrics['d_accuracy']:.2f}" if "d_accuracy" in metrics else "")

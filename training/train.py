@@ -1,0 +1,164 @@
+"""Begin or resume a run: data, models and random states are put together here, then each stage is run."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chatbot.bot import choose_device
+from chatbot.bundle import Bundle, bundle_digest, load_bundle
+from chatbot.discriminator import Discriminator
+from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.tokenizer import Tokenizer
+from training.config import Config, to_tree
+from training.corpus.dataset import PreparedDataset
+from training.errors import ConfigError, RunError
+from training.evaluation.probe import make_probe_set
+from training.loop import Progress
+from training.precision import Precision, choose_precision
+from training.run import Run
+from training.stages import REFERENCE, Report, Session, run_one
+
+
+def begin(config: Config, recipe: str, data: Path, out: Path, report: Report) -> None:
+    """Train `config` on the prepared dataset `data` into the run directory `out`, which must be new or empty.
+
+    Raises RejoinderError for data, a start bundle or a directory that cannot be used, CollapseError when training fails.
+    """
+    dataset = PreparedDataset.open(data)
+    device = torch.device(choose_device(config.device))
+    precision = choose_precision(config.precision, device)
+    config = dataclasses.replace(config, device=str(device), precision=precision)
+    start = _load_start(config, dataset)
+    if start is not None:  # the bundle brings its own shape and limits
+        config = dataclasses.replace(
+            config,
+            start=str(Path(config.start).resolve()),
+            generator=dataclasses.replace(start.generator.trunk.config, dropout=config.generator.dropout),
+            data=dataclasses.replace(
+                config.data, context_tokens=start.limits.context_tokens, reply_tokens=start.limits.reply_tokens
+            ),
+        )
+    about = {
+        "recipe": recipe,
+        "data": str(data.resolve()),
+        "data_files": dict(dataset.summary["files"]),
+        "start_digest": bundle_digest(Path(config.start)) if start else None,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    run = Run.create(out, config, about)
+    report("start", None, f"{recipe} on {device}, {precision}")
+    _train(run, config, dataset, start, about, None, report)
+
+
+def resume(out: Path, report: Report, expected: Config | None = None) -> None:
+    """Continue the run at `out` where its state was last saved. Raises RunError when it cannot be the same run.
+
+    `expected` is what the command line asks for anew, if it does: another configuration is refused.
+    """
+    run, config, about = Run.reopen(out)
+    if expected is not None:
+        _refuse_changes(config, expected)
+    data = PreparedDataset.open(Path(about["data"]))
+    if dict(data.summary["files"]) != about["data_files"]:
+        raise RunError(f"{about['data']} is not the data that this run was begun with (checksums differ)")
+    if config.start and bundle_digest(Path(config.start)) != about["start_digest"]:
+        raise RunError(f"{config.start} is not the bundle that this run was begun with (digests differ)")
+    _train(run, config, data, _load_start(config, data), about, run.load_state(), report)
+
+
+def _train(
+    run: Run,
+    config: Config,
+    data: PreparedDataset,
+    start: Bundle | None,
+    about: dict[str, Any],
+    state: dict[str, Any] | None,
+    report: Report,
+) -> None:
+    device = torch.device(config.device)
+    precision: Precision = "bf16" if config.precision == "bf16" else "fp32"
+    torch.manual_seed(config.seed)
+    rng = torch.Generator().manual_seed(config.seed)
+    tokenizer = Tokenizer.load(data.tokenizer_path)
+    shapes = (tokenizer.vocabulary_size, config.data.context_tokens, config.data.reply_tokens)
+    generator = Seq2SeqGenerator(config.generator, *shapes)
+    if start is not None:
+        generator.load_state_dict(start.generator.state_dict())
+    discriminator = Discriminator(config.discriminator.shape, *shapes)
+    looked_at = config.evaluation
+    probe = make_probe_set(data.split("valid"), config.data, looked_at.pairs, looked_at.probe, device)
+    session = Session(
+        run,
+        config,
+        precision,
+        about,
+        data,
+        tokenizer,
+        generator.to(device),
+        discriminator.to(device),
+        probe,
+        rng,
+        device,
+        report,
+    )
+    # A start bundle has been through maximum likelihood: an adversarial recipe begins after it, `mle` continues it.
+    stages = [s for s in config.stages if start is None or s != "mle" or len(config.stages) == 1]
+    if start is not None and stages[0] != "mle" and not (run.directory / REFERENCE).is_dir():
+        session.keep(REFERENCE, 0, "mle", dict(start.info.get("metrics", {})))
+    progress, saved = Progress(), None
+    if state is not None:
+        generator.load_state_dict(state["generator"])
+        discriminator.load_state_dict(state["discriminator"])
+        rng.set_state(state["rng"])
+        torch.set_rng_state(state["torch_rng"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"], device)
+        stages = stages[stages.index(state["stage"]) :]
+        progress, saved = Progress(**state["progress"]), state["objective"]
+    try:
+        for stage in stages:
+            run_one(session, stage, progress, saved)
+            progress, saved = Progress(), None
+    finally:
+        run.close()
+
+
+def _load_start(config: Config, data: PreparedDataset) -> Bundle | None:
+    if not config.start:
+        if "mle" not in config.stages:
+            raise ConfigError("stages begin without mle: name the bundle to start from with --set start=DIRECTORY")
+        return None
+    bundle = load_bundle(Path(config.start))
+    if (Path(config.start) / "tokenizer.json").read_bytes() != data.tokenizer_path.read_bytes():
+        raise ConfigError(
+            f"start bundle {config.start} has another tokenizer than {data.path}: prepare the data with its tokenizer"
+        )
+    return bundle
+
+
+def _refuse_changes(own: Config, asked: Config) -> None:
+    """Raise RunError when `asked` differs from the run's own config in anything that it does not decide itself."""
+    mine, yours = _flat(to_tree(own)), _flat(to_tree(asked))
+    decided = {"device", "precision"} | (
+        {k for k in mine if k.startswith(("generator", "data", "start"))} if own.start else set()
+    )
+    changed = [k for k in mine if k not in decided and mine[k] != yours[k]]
+    if changed:
+        key = changed[0]
+        raise RunError(
+            f"the run was begun with {key}={mine[key]}, now {yours[key]} is asked for; "
+            "resume it as it was (--resume alone is enough), or begin another run"
+        )
+
+
+def _flat(tree: dict[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{path}{key}.")
+        else:
+            flat[f"{path}{key}"] = value
+    return flat
