@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chatbot.errors import RejoinderError, RequestError
+from chatbot.errors import RejoinderError
 
 app = typer.Typer(
     name="rejoinder",
@@ -105,13 +105,102 @@ def train(
     run(recipe, data=data, out=out, preset=preset, settings=settings or [], resume=resume)
 
 
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Option(help="Bundle: a directory with config.json, such as runs/support/bundle.")],
+    source: Annotated[Path, typer.Option("--in", help="JSONL: one object a line with `turns` or `messages`.")],
+    target: Annotated[Path, typer.Option("--out", help="JSONL to write: each line with its `replies`.")],
+    n: Annotated[int, typer.Option(help="Replies for each context.")] = 1,
+    best_of: Annotated[
+        int | None, typer.Option(help="Candidates to draw; the n best by the discriminator are kept.")
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="0 takes the likeliest token, 1 the model's own distribution.")
+    ] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Nucleus: draw from the likeliest tokens that reach this mass.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Draw among the k likeliest tokens; 0 is off.")] = 0,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest reply, in tokens.")] = None,
+    seed: Annotated[int, typer.Option(help="Line i is drawn with seed + i.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Write replies to a file of contexts, in its order; the same seed gives the same replies.
+
+    Example: rejoinder generate --model runs/support/bundle --in contexts.jsonl --out replies.jsonl --best-of 8
+    """
+    from chatbot.bot import Bot, ReplyRequest
+    from chatbot.decoding import Decoding
+    from chatbot.files import answer_file
+    from chatbot.progress import Display
+
+    decoding = Decoding(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens)
+    template = ReplyRequest((), decoding, seed=seed, n=n, best_of=best_of)
+    with Display() as display:
+        count = answer_file(Bot.load(model, device), source, target, template, display.count)
+    typer.echo(f"{target}: {count:,} contexts answered")
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        Path, typer.Option(help="Directory of bundles; each sub-directory is a model and its name the model's.")
+    ] = Path("models"),
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 by default.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Directory of the database; ./state by default.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")] = None,
+) -> None:
+    """Serve chat, batch replies and ratings over HTTP, with a page to talk to the models at /.
+
+    Everything served is stored in SQLite under --state, or in the database that REJOINDER_DATABASE_URL names.
+    """
+    from app.commands import serve as run
+
+    run(models, host, port, state, device)
+
+
+@app.command()
+def migrate(
+    state: Annotated[Path | None, typer.Option(help="Directory of the SQLite database.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="Database instead, as in REJOINDER_DATABASE_URL.")] = None,
+) -> None:
+    """Bring the database to the newest schema; `serve` does so too when it starts."""
+    from app.commands import migrate as run
+
+    run(state, database_url)
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where data, runs and models of the demo go.")] = Path("demo"),
+    preset: Annotated[str, typer.Option(help="Size of the models: demo (ten minutes on two cores) or toy.")] = "demo",
+    limit: Annotated[int | None, typer.Option(min=1, help="Use the first N dialogues only.")] = None,
+    serve: Annotated[bool, typer.Option(help="Serve both models when they are ready.")] = True,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 by default.")] = None,
+) -> None:
+    """Train on the packaged English dialogues by maximum likelihood, then adversarially; compare; serve both.
+
+    A second call uses what the first one finished.
+    """
+    from chatbot.progress import Display
+    from training.demo import run_demo
+
+    with Display() as display:
+        models, table = run_demo(directory, preset, limit, display)
+    typer.echo(table)
+    if serve:
+        from app.commands import serve as run
+
+        run(models, host, port, directory / "state", None)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the command line: exit status 0 done, 1 it failed, 2 it was called wrongly."""
     try:
         app(args=argv, standalone_mode=True)
     except RejoinderError as error:
         print(f"rejoinder: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
-        sys.exit(2 if isinstance(error, RequestError) else 1)
+        sys.exit(error.exit_status)
     except KeyboardInterrupt:
         print("rejoinder: interrupted", file=sys.stderr)  # noqa: T201
         sys.exit(130)

@@ -3,6 +3,7 @@
 import logging
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def serve(
-    models: Path,
+    models: Path | None = None,
     host: str | None = None,
     port: int | None = None,
     state: Path | None = None,
@@ -45,7 +46,8 @@ def serve(
             access_log=False,  # the addresses of conversations are secrets
             timeout_graceful_shutdown=30,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it: no stack of frames for that
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def migrate(state: Path | None = None, database_url: str | None = None) -> None:

@@ -4,13 +4,14 @@ Nobody else commits: a unit of work is `with database.writing() as session`, or 
 which are the same thing around the route's function.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import sqlalchemy as sa
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,6 +21,8 @@ from sqlalchemy.types import TypeDecorator
 
 from chatbot.errors import RejoinderError
 
+T = TypeVar("T")
+
 NAMING: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -27,6 +30,9 @@ NAMING: Final = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+# hide_parameters: what people say must not reach the log inside the message of some database error.
+POOL: Final[dict[str, Any]] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 10, "hide_parameters": True}
 
 Json: Final = sa.JSON().with_variant(JSONB(), "postgresql")
 Key: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -75,7 +81,7 @@ def open_engine(url: str, *, foreign_keys: bool = True) -> sa.Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     try:
         if parsed.drivername == "postgresql+psycopg":
-            return sa.create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=10)
+            return sa.create_engine(parsed, pool_pre_ping=True, **POOL)
         if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
             return _open_sqlite(parsed, foreign_keys=foreign_keys)
     except ModuleNotFoundError:
@@ -92,7 +98,7 @@ def _open_sqlite(url: sa.URL, *, foreign_keys: bool) -> sa.Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RejoinderError(f"{folder}: the state directory cannot be made ({error.strerror})") from None
-    engine = sa.create_engine(url, pool_size=10, max_overflow=20, pool_timeout=10)
+    engine = sa.create_engine(url, **POOL)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:
@@ -119,6 +125,9 @@ class Database:
         self.engine = open_engine(url)
         self._reader = sessionmaker(self.engine, expire_on_commit=False)
         self._writer = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
+        # SQLite has one writer at a time, and those who wait there sleep and ask again, the unlucky for over a second:
+        # they wait in our own fair queue instead.
+        self._writers = CapacityLimiter(1 if self.engine.dialect.name == "sqlite" else 20)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -132,10 +141,26 @@ class Database:
         with self._writer.begin() as session:
             yield session
 
-    def ping(self) -> None:
-        """Ask the database for an answer. Raises the driver's error when there is none."""
-        with self.reading() as session:
-            session.execute(sa.select(1))
+    async def read(self, work: Callable[[Session], T]) -> T:
+        """Return what `work` returns for a session whose changes are never kept; runs in a thread."""
+
+        def run() -> T:
+            with self.reading() as session:
+                return work(session)
+
+        return await to_thread.run_sync(run)
+
+    async def write(self, work: Callable[[Session], T]) -> T:
+        """Return what `work` returns once its changes are committed; runs in a thread.
+
+        Raises what `work` raises, and nothing is kept then.
+        """
+
+        def run() -> T:
+            with self.writing() as session:
+                return work(session)
+
+        return await to_thread.run_sync(run, limiter=self._writers)
 
     def close(self) -> None:
         """Drop all connections."""

@@ -137,8 +137,8 @@ def from_exception(exception: Exception) -> ServiceError:
             return BadRequestError(str(exception), param=exception.param)
         case RejoinderError():
             return BadRequestError(str(exception))
-        case database_errors.OperationalError() | database_errors.TimeoutError():
-            log.error("the database does not answer: %s", exception)
+        case database_errors.OperationalError() | database_errors.InterfaceError() | database_errors.TimeoutError():
+            log.error("the database does not answer: %s", getattr(exception, "orig", exception))
             return UnavailableError(
                 "the database does not answer; nothing was stored",
                 code="database_unavailable",
@@ -155,6 +155,7 @@ HANDLED = (
     HTTPException,
     RejoinderError,
     database_errors.OperationalError,
+    database_errors.InterfaceError,
     database_errors.TimeoutError,
     Exception,
 )

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from app.database import Database
@@ -31,7 +31,7 @@ async def _report(request: Request) -> dict[str, Any]:
     models: Models = request.app.state.models
     database: Database = request.app.state.database
     try:
-        await run_in_threadpool(database.ping)
+        await database.read(lambda session: session.execute(select(1)))
         answers = True
     except SQLAlchemyError:
         answers = False

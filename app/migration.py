@@ -10,9 +10,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
-import migrations
 from app.database import Table, open_engine
 from chatbot.errors import RejoinderError
+
+MIGRATIONS: Final = Path(__file__).parents[1] / "migrations"
+"""Beside `app`, in the repository as where it is installed."""
 
 LOCK: Final = 7_305_611_908_143_772_016
 """Names our advisory lock in PostgreSQL; any number that nobody else uses."""
@@ -57,7 +59,7 @@ def _alone(url: str) -> Iterator[Config]:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
             config = Config()
-            config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
             yield config
             if connection.dialect.name == "sqlite":

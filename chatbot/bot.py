@@ -1,6 +1,7 @@
 """History in, reply out: the chatbot as the service, the command line and the evaluation use it."""
 
 import threading
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from chatbot.decoding import SEED_LIMIT, Decoding, Lanes, Sampled, derive_seeds,
 from chatbot.errors import RejoinderError, RequestError
 from chatbot.reranking import best_first, human_probability
 from chatbot.tokenizer import PAD, TURN, Tokenizer
+
+_CONTROLS = dict.fromkeys([code for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()] + [0xFEFF])
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Bot:
         device = choose_device(device)
         config = read_config(directory)
         bundle = load_bundle(directory, device)
-        return cls(bundle, directory.resolve().name, bundle_digest(directory), config, device)
+        return cls(bundle, directory.absolute().name, bundle_digest(directory), config, device)
 
     def answer(self, requests: Sequence[ReplyRequest]) -> list[Answer]:
         """Answer all requests in one batched generation.
@@ -86,10 +89,14 @@ class Bot:
 
     def check(self, request: ReplyRequest) -> None:
         """Raise RequestError when `request` cannot be met by this bot."""
+        if isinstance(request.turns, str):
+            raise RequestError("turns is one text, expected a list of them", "turns")
         if not request.turns:
             raise RequestError("no turns, expected at least the one to be answered", "turns")
         for index, turn in enumerate(request.turns):
-            if not turn.strip():
+            if not turn.isascii() and any("\ud800" <= character <= "\udfff" for character in turn):
+                raise RequestError(f"turn {index} holds half of a surrogate pair, which is no text", "turns")
+            if not clean_turn(turn):
                 raise RequestError(f"turn {index} is empty", "turns")
         if not 0 <= request.seed < SEED_LIMIT:
             raise RequestError(f"seed is {request.seed}, expected 0 to 2**63 - 1", "seed")
@@ -141,6 +148,15 @@ class Bot:
         ]
 
 
+def clean_turn(text: str) -> str:
+    """Return `text` as the models know it: NFC, no control characters, white space squeezed to single spaces.
+
+    The corpus was cleaned to this form: a message typed in another one must meet the tokens that were learnt.
+    """
+    text = text.translate(_CONTROLS)  # before NFC: taking one out can bring together what NFC makes one
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def encode_context(tokenizer: Tokenizer, turns: Sequence[str], most: int) -> tuple[list[int], int]:
     """Return the ids of the newest turns that fit into `most` tokens, each ended by TURN, and how many turns that is.
 
@@ -149,7 +165,7 @@ def encode_context(tokenizer: Tokenizer, turns: Sequence[str], most: int) -> tup
     context: list[int] = []
     used = 0
     for turn in reversed(turns):
-        ids = [*tokenizer.encode(" ".join(turn.split())), TURN]
+        ids = [*tokenizer.encode(clean_turn(turn)), TURN]
         if used and len(context) + len(ids) > most:
             break
         context = ids[-most:] + context
@@ -170,6 +186,7 @@ def choose_device(device: str) -> str:
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu" or (device.split(":")[0] == "cuda" and torch.cuda.is_available()):
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if device in ("cpu", *gpus) or (gpus and device == "cuda"):
         return device
-    raise RejoinderError(f"device {device!r} is not available here, expected auto, cpu or (with a GPU) cuda")
+    raise RejoinderError(f"device {device!r} is not available here, expected auto, cpu or (with a GPU) cuda or cuda:N")

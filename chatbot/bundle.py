@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -22,13 +22,17 @@ from torch import nn
 from chatbot.discriminator import Discriminator
 from chatbot.errors import BundleError, TokenizerError
 from chatbot.generator.seq2seq import Seq2SeqGenerator
-from chatbot.generator.trunk import TrunkConfig
+from chatbot.generator.trunk import Architecture, TrunkConfig
 from chatbot.tokenizer import Tokenizer
 
 FORMAT: Final = 1
 CONFIG: Final = "config.json"
 CARD: Final = "README.md"
 WEIGHTS: Final = ("generator.safetensors", "discriminator.safetensors")
+_KEYS: Final = {"format", "vocabulary_size", "limits", "generator", "discriminator", "info", "files"}
+_LARGEST: Final = 2**20
+_DEEPEST: Final = 256
+"""No model has larger sizes or more layers: a config that says so is damaged, or means to keep the machine busy."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,13 @@ class Bundle:
 
 
 def save_bundle(bundle: Bundle, directory: Path) -> None:
-    """Write `bundle` at `directory`, whole or not at all; an older bundle there is replaced."""
+    """Write `bundle` at `directory`, whole or not at all; an older bundle there is replaced.
+
+    Raises BundleError when something else than a bundle is in the way, which is left as it is.
+    """
+    directory = directory.resolve()  # through a symlink, or "."
+    if directory.exists() and not (directory.is_dir() and (_is_bundle(directory) or not any(directory.iterdir()))):
+        raise BundleError(f"{directory}: in the way and not a bundle, so it is not replaced")
     directory.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
@@ -75,7 +85,7 @@ def save_bundle(bundle: Bundle, directory: Path) -> None:
             "files": {path.name: _sha256(path) for path in sorted(fresh.iterdir()) if path.name != CARD},
         }
         (fresh / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        for path in fresh.iterdir():
+        for path in (*fresh.iterdir(), fresh):
             _flush(path)
         _put_in_place(fresh, directory)
     finally:
@@ -87,20 +97,17 @@ def load_bundle(directory: Path, device: torch.device | str = "cpu") -> Bundle:
 
     Raises BundleError when it is missing, incomplete, altered, of another format version, or its weights do not fit.
     """
-    config = read_config(directory)
     try:
-        limits = Limits(**config["limits"])
-        vocabulary_size = int(config["vocabulary_size"])
-        shapes = (vocabulary_size, limits.context_tokens, limits.reply_tokens)
-        generator = Seq2SeqGenerator(_trunk_config(directory, config["generator"]), *shapes)
-        judged = config["discriminator"]
-        discriminator = Discriminator(_trunk_config(directory, judged), *shapes) if judged else None
-        info = dict(config["info"])
-    except BundleError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise BundleError(f"{directory / CONFIG}: does not describe a model ({error!r})") from None
+        return _load(directory, device)
+    except OSError as error:
+        raise BundleError(f"{directory}: cannot be read ({error})") from None
+
+
+def _load(directory: Path, device: torch.device | str) -> Bundle:
+    config = read_config(directory)
+    limits, generator, discriminator = _describe(config, directory / CONFIG)
     _check_files(directory, config)
+    vocabulary_size = config["vocabulary_size"]
     try:
         tokenizer = Tokenizer.load(directory / "tokenizer.json")
     except TokenizerError as error:
@@ -111,24 +118,24 @@ def load_bundle(directory: Path, device: torch.device | str = "cpu") -> Bundle:
         )
     for name, model in zip(WEIGHTS, (generator, discriminator), strict=True):
         if model is not None:
-            _load_weights(model, directory / name)
-            model.to(device).eval()
+            _load_weights(model, directory / name, device)
+            model.eval()
     card = directory / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    return Bundle(generator, discriminator, tokenizer, limits, text, info)
+    return Bundle(generator, discriminator, tokenizer, limits, text, config["info"])
 
 
 def read_config(directory: Path) -> dict[str, Any]:
     """Return the bundle's config.json without loading weights. Raises BundleError as `load_bundle` does."""
-    if not directory.is_dir():
-        raise BundleError(f"{directory}: no such bundle (expected a directory with {CONFIG})")
     try:
+        if not directory.is_dir():
+            raise BundleError(f"{directory}: no such bundle (expected a directory with {CONFIG})")
         config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{directory}: not a bundle, {CONFIG} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{directory / CONFIG}: cannot be read as JSON ({error})") from None
-    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
+    if not isinstance(config, dict) or type(config.get("format")) is not int:  # True is an int, too
         raise BundleError(f"{directory / CONFIG}: names no format version")
     if config["format"] > FORMAT:
         raise BundleError(
@@ -146,20 +153,55 @@ def bundle_digest(directory: Path) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _trunk_config(directory: Path, values: object) -> TrunkConfig:
-    known = {f.name for f in fields(TrunkConfig)}
-    if not isinstance(values, dict) or set(values) != known:
-        found = sorted(values) if isinstance(values, dict) else values
-        raise BundleError(f"{directory / CONFIG}: model shape has {found}, expected {sorted(known)}")
+def _describe(config: dict[str, Any], path: Path) -> tuple[Limits, Seq2SeqGenerator, Discriminator | None]:
+    """Return the limits and the models that `config` describes, on the meta device: shapes, and no memory taken yet."""
+    _expect_keys(config, _KEYS, f"{path}: ")
+    _expect_keys(config["limits"], {f.name for f in fields(Limits)}, f"{path}: limits: ")
+    _expect_keys(config["info"], None, f"{path}: info: ")
+    _expect_sizes({"vocabulary_size": config["vocabulary_size"]}, f"{path}: ")
+    _expect_sizes(config["limits"], f"{path}: limits: ")
+    limits = Limits(**config["limits"])
+    shapes = (config["vocabulary_size"], limits.context_tokens, limits.reply_tokens)
+    shape = _trunk_config(config["generator"], f"{path}: generator: ")
+    judged = None
+    if config["discriminator"] is not None:
+        judged = _trunk_config(config["discriminator"], f"{path}: discriminator: ")
+    try:
+        with torch.device("meta"):
+            return limits, Seq2SeqGenerator(shape, *shapes), Discriminator(judged, *shapes) if judged else None
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(f"{path}: does not describe a model ({error})") from None
+
+
+def _trunk_config(values: Any, where: str) -> TrunkConfig:
+    _expect_keys(values, {f.name for f in fields(TrunkConfig)}, where)
+    if values["architecture"] not in get_args(Architecture):
+        raise BundleError(f"{where}architecture is {values['architecture']!r}, expected {get_args(Architecture)}")
+    if type(values["dropout"]) not in (int, float) or not 0 <= values["dropout"] <= 1:
+        raise BundleError(f"{where}dropout is {values['dropout']!r}, expected 0 to 1")
+    _expect_sizes({key: value for key, value in values.items() if key not in ("architecture", "dropout")}, where)
     return TrunkConfig(**values)
 
 
+def _expect_keys(values: Any, known: set[str] | None, where: str) -> None:
+    if not isinstance(values, dict):
+        raise BundleError(f"{where}found {values!r:.80}, expected an object")
+    if known is not None and values.keys() != known:
+        missing, extra = sorted(known - values.keys()), sorted(values.keys() - known)
+        raise BundleError(f"{where}missing {missing}, not expected {extra}")
+
+
+def _expect_sizes(sizes: dict[str, Any], where: str) -> None:
+    for key, value in sizes.items():
+        least, most = int(key != "encoder_layers"), _DEEPEST if key.endswith("_layers") else _LARGEST
+        if type(value) is not int or not least <= value <= most:
+            raise BundleError(f"{where}{key} is {value!r:.80}, expected a whole number from {least} to {most}")
+
+
 def _check_files(directory: Path, config: dict[str, Any]) -> None:
-    files = config.get("files")
     expected = {"tokenizer.json", WEIGHTS[0], *([WEIGHTS[1]] if config["discriminator"] else [])}
-    if not isinstance(files, dict) or set(files) != expected:
-        raise BundleError(f"{directory / CONFIG}: names the files {files}, expected {sorted(expected)}")
-    for name, digest in files.items():
+    _expect_keys(config["files"], expected, f"{directory / CONFIG}: files: ")
+    for name, digest in config["files"].items():
         path = directory / name
         if not path.is_file():
             raise BundleError(f"{directory}: {name} is missing")
@@ -167,7 +209,8 @@ def _check_files(directory: Path, config: dict[str, Any]) -> None:
             raise BundleError(f"{path}: not the file that {CONFIG} describes (truncated or altered: sha256 differs)")
 
 
-def _load_weights(model: nn.Module, path: Path) -> None:
+def _load_weights(model: nn.Module, path: Path, device: torch.device | str) -> None:
+    """Fill `model`, made on the meta device, from `path`; it takes memory once its weights are known to fit."""
     try:
         weights = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -179,9 +222,15 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     for key, value in weights.items():
         if value.shape != own[key].shape:
             raise BundleError(f"{path}: {key} has shape {list(value.shape)}, expected {list(own[key].shape)}")
+        if value.dtype != own[key].dtype:
+            raise BundleError(f"{path}: {key} holds {value.dtype}, expected {own[key].dtype}")
         if not torch.isfinite(value).all():
             raise BundleError(f"{path}: {key} holds numbers that are not finite")
-    model.load_state_dict(weights)
+    model.to_empty(device=device).load_state_dict(weights)
+
+
+def _is_bundle(directory: Path) -> bool:
+    return (directory / CONFIG).is_file() and (directory / WEIGHTS[0]).is_file()
 
 
 def _sha256(path: Path) -> str:
@@ -198,11 +247,19 @@ def _flush(path: Path) -> None:
 
 
 def _put_in_place(fresh: Path, directory: Path) -> None:
-    """Swap `fresh` in for `directory`; at every moment one whole bundle is on disk, the new or the old."""
+    """Swap `fresh` in for `directory`; at every moment one whole bundle is on disk, the new or the old.
+
+    A machine that dies between the two renames leaves the old one beside it, as `.NAME.old`.
+    """
     old = directory.with_name(f".{directory.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
         directory.rename(old)
-    fresh.rename(directory)
+    try:
+        fresh.rename(directory)
+    except OSError:
+        if old.exists():
+            old.rename(directory)
+        raise
     shutil.rmtree(old, ignore_errors=True)
     _flush(directory.parent)

@@ -18,7 +18,8 @@ from chatbot.tokenizer import PAD, START, TURN
 SEED_LIMIT = 2**63
 _ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: steps of a counter land far apart
 _GREEDY = 1e-4  # colder than this, dividing by the temperature overflows, and nothing but the likeliest is drawn anyway
-_DRAWS = 64  # tries of the nucleus before the likeliest token is taken; at top_p .1 all fail once in 1,000 draws
+_DRAWS = 64  # numbers of its stream that a lane may use for one token
+_TRIES = 16  # draws from the whole distribution before the nucleus is sorted out; at top_p .5 all fail once in 65,536
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,25 @@ class Decoding:
 
     def __post_init__(self) -> None:
         _expect("temperature", self.temperature, 0, 2)
-        _expect("top_k", self.top_k, 0, 1_000_000)
+        _expect_whole("top_k", self.top_k, 0, 1_000_000)
         if not 0 < self.top_p <= 1:
             raise RequestError(f"top_p is {self.top_p}, expected above 0 and at most 1", "top_p")
         _expect("repetition_penalty", self.repetition_penalty, 0.1, 10)
-        _expect("no_repeat_ngram", self.no_repeat_ngram, 0, 100)
-        _expect("min_tokens", self.min_tokens, 0, 1_000_000)
+        _expect_whole("no_repeat_ngram", self.no_repeat_ngram, 0, 100)
+        _expect_whole("min_tokens", self.min_tokens, 0, 1_000_000)
         if self.max_tokens is not None:
-            _expect("max_tokens", self.max_tokens, 1, 1_000_000)
+            _expect_whole("max_tokens", self.max_tokens, 1, 1_000_000)
 
 
 def _expect(name: str, value: float, least: float, most: float) -> None:
-    if not (math.isfinite(value) and least <= value <= most):
+    if not least <= value <= most:  # nan is neither
         raise RequestError(f"{name} is {value}, expected {least} to {most}", name)
+
+
+def _expect_whole(name: str, value: int, least: int, most: int) -> None:
+    _expect(name, value, least, most)
+    if value != int(value):
+        raise RequestError(f"{name} is {value}, expected a whole number", name)
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,9 @@ class Lanes:
     def draw(self, logits: Tensor, position: int) -> Tensor:
         """Draw tokens [B] from constrained logits [B, V], by inversion of the cumulative distribution in float64.
 
-        The nucleus is exact and needs no sorting: a token drawn from the whole distribution is kept if the mass of
-        likelier tokens is below top_p, which is the draw from the renormalised nucleus.
+        The nucleus is exact and hardly ever needs sorting: a token drawn from the whole distribution is kept if the
+        mass of likelier tokens is below top_p, which is the draw from the renormalised nucleus. Of equally likely
+        tokens at its edge all belong to it, as they do to the top k.
         """
         greedy = self.temperature < _GREEDY
         likeliest = logits.argmax(dim=1)
@@ -136,17 +144,28 @@ class Lanes:
         drawn = self._invert(cumulative, position, 0)
         if self.nucleus:
             kept = self._in_nucleus(probabilities, drawn)
-            for attempt in range(1, _DRAWS):
+            for attempt in range(1, _TRIES):
                 if bool((kept | greedy).all()):
                     break
                 drawn = torch.where(kept, drawn, self._invert(cumulative, position, attempt))
                 kept = self._in_nucleus(probabilities, drawn)
-            drawn = torch.where(kept, drawn, likeliest)
+            left = (~(kept | greedy)).nonzero().squeeze(1)
+            if len(left):  # a small nucleus of a flat distribution: tries would go on missing it
+                lanes = self.select(left)
+                cumulative = lanes._nucleus(probabilities[left]).double().cumsum(dim=1)
+                drawn[left] = lanes._invert(cumulative, position, _TRIES)
         return torch.where(greedy, likeliest, drawn)
 
     def _invert(self, cumulative: Tensor, position: int, attempt: int) -> Tensor:
         point = uniforms(self.seeds, position * _DRAWS + attempt) * cumulative[:, -1]
         return torch.searchsorted(cumulative, point[:, None], right=True).squeeze(1).clamp(max=cumulative.shape[1] - 1)
+
+    def _nucleus(self, probabilities: Tensor) -> Tensor:
+        """Return probabilities [B, V] with those outside the nucleus set to zero, found by sorting."""
+        ordered = probabilities.sort(dim=1, descending=True).values
+        above = ordered.double().cumsum(dim=1) - ordered
+        edge = torch.where(above < self.top_p[:, None], ordered, math.inf).amin(dim=1, keepdim=True)
+        return torch.where(probabilities >= edge, probabilities, 0)
 
     def _in_nucleus(self, probabilities: Tensor, drawn: Tensor) -> Tensor:
         own = probabilities.gather(1, drawn[:, None])
@@ -166,7 +185,7 @@ def uniforms(seeds: Tensor, counter: int) -> Tensor:
 
 def derive_seeds(seed: int, count: int) -> list[int]:
     """Return `count` seeds for the replies to one request: the first is `seed`, the others follow from it."""
-    others = _mix(torch.arange(1, count) * (_ODD - 2**64) + seed) & (SEED_LIMIT - 1)
+    others = _mix(torch.arange(1, max(count, 1)) * (_ODD - 2**64) + seed) & (SEED_LIMIT - 1)
     return [seed, *others.tolist()][:count]
 
 
@@ -189,8 +208,9 @@ def _ngram_endings(history: list[int], size: int) -> list[int]:
 def write_replies(generator: Generator, state: State, lanes: Lanes, begun: Tensor | None = None) -> Sampled:
     """Write one reply in each lane of `state` and return them; lanes that have ended stop costing work.
 
-    With `begun` [B, t] every lane goes on from these tokens, of which `state` has read all but the last. Follows the
-    model's training mode as it is: who samples calls `eval()` first.
+    With `begun` [B, t] every lane goes on from these tokens, of which `state` has read all but the last, and draws what
+    it would have drawn had it written them itself. `state` is used up. Follows the model's training mode as it is: who
+    samples calls `eval()` first.
     """
     count, device = len(lanes), lanes.seeds.device
     longest = int(lanes.max_tokens.max())
@@ -225,11 +245,11 @@ def plain_sampling(count: int, seeds: Tensor, longest: int) -> Lanes:
 def with_limit(decoding: Decoding, longest: int) -> Decoding:
     """Return `decoding` with its length limit made explicit.
 
-    Raises RequestError when it asks for more than `longest` tokens, or for no room to end.
+    Raises RequestError when it asks for more than `longest` tokens, or for at least more than at most.
     """
     if decoding.max_tokens is not None and decoding.max_tokens > longest:
         raise RequestError(f"max_tokens is {decoding.max_tokens}, this model writes at most {longest}", "max_tokens")
     limit = decoding.max_tokens or longest
-    if decoding.min_tokens >= limit:
-        raise RequestError(f"min_tokens is {decoding.min_tokens}, expected below max_tokens, {limit}", "min_tokens")
+    if decoding.min_tokens > limit:
+        raise RequestError(f"min_tokens is {decoding.min_tokens}, expected at most max_tokens, {limit}", "min_tokens")
     return replace(decoding, max_tokens=limit)

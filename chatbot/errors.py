@@ -1,8 +1,13 @@
 """The errors that a user can cause. Whoever faces the user (command line, HTTP) prints them as one line."""
 
+from typing import ClassVar
+
 
 class RejoinderError(Exception):
     """Say in one sentence what was found and what was expected."""
+
+    exit_status: ClassVar[int] = 1
+    """Of the command line: 1, it failed; 2, it was called wrongly."""
 
 
 class TokenizerError(RejoinderError):
@@ -15,6 +20,8 @@ class BundleError(RejoinderError):
 
 class RequestError(RejoinderError):
     """A request for replies cannot be met; `param` names the offending field."""
+
+    exit_status = 2
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)

@@ -8,9 +8,12 @@ from chatbot.discriminator import Discriminator, final_logits
 
 @torch.no_grad()
 def human_probability(discriminator: Discriminator, context: Tensor, lanes: Tensor, reply: Tensor) -> Tensor:
-    """Return D's probability [N] that a human wrote each reply [N, T] to context[lanes[i]]; context is [B, S]."""
+    """Return D's probability [N] that a human wrote each reply [N, T] to context[lanes[i]]; context is [B, S].
+
+    In float64, where a sure D still says less than 1 and sure answers keep their order.
+    """
     state = discriminator.encode(context).select(lanes)
-    return torch.sigmoid(final_logits(discriminator(state, reply), reply))
+    return torch.sigmoid(final_logits(discriminator(state, reply), reply).double())
 
 
 def best_first(scores: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ from torch import Tensor
 def leave_one_out(values: Tensor, mask: Tensor) -> Tensor:
     """Return for each sample the mean of the other K-1 of its context, at the same token (Kool et al. 2019).
 
-    Both [B, K, T]; where no other sample is as long, the baseline is that sample's own value: nothing to learn there.
+    Both [B, K, T]; `mask` says where a sample has a value that the others may be measured against: up to its end for
+    a token's own reward, everywhere for the reward of the whole reply. Where no other sample has one, the baseline is
+    the sample's own value: nothing to learn there.
     """
     present = mask.to(values.dtype)
     total = (values * present).sum(1, keepdim=True) - values * present

@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from chatbot.errors import RejoinderError
 from chatbot.progress import Display
+from training.errors import ConfigError
 
 if TYPE_CHECKING:
     from training.corpus.preparation import Summary
-
-
-class UsageError(RejoinderError):
-    """A command was called with arguments that do not go together."""
 
 
 def prepare(sources: Sequence[str], **options: Any) -> None:
@@ -48,6 +44,6 @@ def train(
             continue_run(out, display.report, asked)
         else:
             if recipe is None or data is None:
-                raise UsageError("train needs a recipe and --data (or --resume and --out)")
+                raise ConfigError("train needs a recipe and --data (or --resume and --out)")
             begin(compose(recipe, preset, settings), recipe, data, out, display.report)
         typer.echo(f"The best model is in {out / 'bundle'}; try: rejoinder serve --models {out}")

@@ -146,13 +146,37 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
     """Build a Config from nested mappings. Raises ConfigError for unknown keys and values of another type."""
     config: Config = _build(Config, tree, "")
     _expect(bool(config.stages), "stages", "at least one stage")
+    order = [stage for stage in get_args(Stage) if stage in config.stages]
+    _expect(list(config.stages) == order, "stages", f"each once and in this order: {', '.join(get_args(Stage))}")
+    _expect(config.seed < 2**48, "seed", "a number below 2^48")
     _expect(
         config.adversarial.baseline != "loo" or config.adversarial.samples > 1,
         "adversarial.samples",
         "at least 2 for baseline loo",
     )
     for path, shape in (("generator", config.generator), ("discriminator.shape", config.discriminator.shape)):
-        _expect(shape.heads > 0 and shape.width % shape.heads == 0, f"{path}.width", f"a multiple of {path}.heads")
+        _expect(shape.heads > 0, f"{path}.heads", "at least 1")
+        _expect(shape.width > 1 and shape.width % shape.heads == 0, f"{path}.width", f"a multiple of {path}.heads")
+        for key in ("encoder_layers", "decoder_layers", "feedforward"):
+            _expect(getattr(shape, key) > 0, f"{path}.{key}", "at least 1")
+        _expect(shape.dropout < 1, f"{path}.dropout", "below 1")
+    shares = {
+        "discriminator.real_label": config.discriminator.real_label,
+        "discriminator.skip_above": config.discriminator.skip_above,
+        "discriminator.extra_below": config.discriminator.extra_below,
+        "adversarial.discount": config.adversarial.discount,
+    }
+    for key, share in shares.items():
+        _expect(share <= 1, key, "at most 1")
+    clips = {
+        "mle.clip": config.mle.clip,
+        "discriminator.clip": config.discriminator.clip,
+        "adversarial.clip": config.adversarial.clip,
+        "adversarial.reward_clip": config.adversarial.reward_clip,
+        "adversarial.advantage_clip": config.adversarial.advantage_clip,
+    }
+    for key, clip in clips.items():
+        _expect(clip > 0, key, "above 0")
     positive = {
         "data.context_tokens": config.data.context_tokens,
         "data.reply_tokens": config.data.reply_tokens,

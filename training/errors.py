@@ -6,6 +6,8 @@ from chatbot.errors import RejoinderError
 class ConfigError(RejoinderError):
     """A recipe, preset or setting does not exist or has a value that cannot be used."""
 
+    exit_status = 2
+
 
 class RunError(RejoinderError):
     """The run directory cannot be used as asked."""

@@ -46,10 +46,12 @@ class Progress:
     best: float = math.inf
     """The lowest validation NLL so far."""
     finished: bool = False
+    collapse: str = ""
+    """Why the stage was given up, if it was; resuming it says so again."""
 
 
 class CollapseError(RunError):
-    """The generator broke the safeguards' rules again and again; the best bundle is kept."""
+    """The generator broke the safeguards' rules again and again."""
 
 
 class Watch(Protocol):
@@ -81,8 +83,10 @@ def run_stage(objective: Objective, cadence: Cadence, progress: Progress, watch:
     """Repeat `objective.step` to the end of the stage.
 
     After an evaluation with alarms the last healthy snapshot is restored; after `rollbacks` of them the stage ends
-    with CollapseError. A loss that is not finite counts as an alarm.
+    with CollapseError. A loss or measure that is not finite counts as an alarm.
     """
+    if progress.collapse:
+        raise CollapseError(progress.collapse)
     clock = time.monotonic() - progress.seconds
     good = watch.snapshot()
     gathered: list[dict[str, float]] = []
@@ -94,16 +98,16 @@ def run_stage(objective: Objective, cadence: Cadence, progress: Progress, watch:
         progress.seconds = time.monotonic() - clock
         share = _share(progress, cadence, progress.seconds)
         watch.tick(share, metrics)
-        broken = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
+        broken = _not_finite(metrics)
         progress.finished = share >= 1 and not broken
         if broken or progress.finished or progress.step % cadence.evaluate_every == 0:
             verdict = Verdict({}, broken) if broken else watch.evaluate(progress.step)
             speed = {"steps_per_second": progress.step / max(progress.seconds, 1e-9)}
             watch.log(progress.step, {**_mean(gathered), **speed, **verdict.metrics})
             gathered = []
-            if verdict.alarms:
+            if alarms := verdict.alarms or _not_finite(verdict.metrics):
                 progress.finished = False
-                _roll_back(verdict.alarms, progress, watch, good, rollbacks)
+                _roll_back(alarms, progress, watch, good, rollbacks)
             else:
                 progress.good_step = progress.step
             good = watch.snapshot()  # what is saved is also what a rollback goes to: a resumed run does the same
@@ -121,11 +125,13 @@ def _roll_back(alarms: list[str], progress: Progress, watch: Watch, good: Any, r
     watch.restore(good)
     if progress.rollbacks >= rollbacks:
         progress.finished = True
+        progress.collapse = f"training collapsed {progress.rollbacks} times (last: {'; '.join(alarms)})"
         watch.save()
-        raise CollapseError(
-            f"training collapsed {progress.rollbacks} times (last: {'; '.join(alarms)}); "
-            f"the bundle of step {progress.good_step} is kept"
-        )
+        raise CollapseError(progress.collapse)
+
+
+def _not_finite(metrics: dict[str, float]) -> list[str]:
+    return [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
 
 
 def _share(progress: Progress, cadence: Cadence, seconds: float) -> float:

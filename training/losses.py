@@ -44,7 +44,9 @@ def policy_gradient(log_probabilities: Tensor, advantages: Tensor, mask: Tensor)
 def kl_estimate(log_probabilities: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
     """Return the mean over tokens of the estimator k3 of KL(pi || reference), in nats; all [B, T] at pi's own samples.
 
-    exp(q - p) - (q - p) - 1: unbiased, never negative (Schulman 2020, "Approximating KL divergence").
+    exp(q - p) - (q - p) - 1: unbiased, never negative (Schulman 2020, "Approximating KL divergence"). Only the value:
+    through the samples' log-probabilities its gradient is that of KL(reference || pi) at each token. Near the
+    reference the two agree; further away this one pulls back what pi has stopped to say, which is the failure feared.
     """
     difference = reference.detach() - log_probabilities
     return ((difference.exp() - difference - 1) * mask).sum() / mask.sum().clamp(min=1)

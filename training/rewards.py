@@ -68,11 +68,11 @@ def monte_carlo_reward(
     return values * mask
 
 
-def placebo_reward(kind: str, shape: tuple[int, int], rng: torch.Generator, device: torch.device) -> Tensor:
-    """Return rewards that know nothing: `constant` ones, or `noise` drawn for each reply; [B, T]."""
+def placebo_reward(kind: str, count: int, rng: torch.Generator, device: torch.device) -> Tensor:
+    """Return `count` rewards of replies that know nothing of them: `constant` ones, or `noise` (standard normal)."""
     if kind == "constant":
-        return torch.ones(shape, device=device)
-    return torch.randn(shape[0], 1, generator=rng).to(device).expand(shape)
+        return torch.ones(count, device=device)
+    return torch.randn(count, generator=rng).to(device)
 
 
 def advantages(components: list[tuple[float, Tensor]], baselines: list[Tensor], mask: Tensor, clip: float) -> Tensor:

@@ -1,11 +1,13 @@
 """The run directory: resolved config, metrics, samples, bundles and the state that a resumed run continues from.
 
-    config.json  metrics.jsonl  samples.jsonl  tensorboard/  bundle/ (the product)  mle/ (adversarial runs)  state.pt
+    config.json  metrics.jsonl  samples.jsonl  tensorboard/STAGE/  bundle/ (the product)  mle/ (adversarial runs)
+    state.pt
 
 The run state holds what only training needs (optimizers, random states, position); the service never reads it.
 """
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +17,8 @@ import torch
 from training.config import Config, from_tree, to_tree
 from training.errors import RunError
 
+FORMAT: Final = 1
+"""Of the run state; raised when an older Rejoinder's state cannot be continued."""
 STATE: Final = "state.pt"
 CONFIG: Final = "config.json"
 METRICS: Final = "metrics.jsonl"
@@ -27,6 +31,7 @@ class Run:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._writer: Any = None
+        self._written = ""
 
     @classmethod
     def create(cls, directory: Path, config: Config, about: dict[str, Any]) -> "Run":
@@ -55,14 +60,18 @@ class Run:
         return cls(directory), config, tree
 
     def log(self, step: int, stage: str, metrics: dict[str, float]) -> None:
-        """Append one line of metrics."""
-        self._append(METRICS, {"step": step, "stage": stage, **metrics})
-        if self._writer is None:
+        """Append one line of metrics; a number that is not finite, which JSON has no word for, is null."""
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        self._append(METRICS, {"step": step, "stage": stage, **finite})
+        if self._written != stage:
             from torch.utils.tensorboard import SummaryWriter  # slow to import, and an extra
 
-            self._writer = SummaryWriter(str(self.directory / "tensorboard"), purge_step=step)
+            self.close()
+            # Each stage counts its steps from 0 and has a folder of its own: purging forgets a folder's later steps.
+            self._writer = SummaryWriter(str(self.directory / "tensorboard" / stage), purge_step=step)
+            self._written = stage
         for name, value in metrics.items():
-            self._writer.add_scalar(f"{stage}/{name}", value, step)
+            self._writer.add_scalar(name, value, step)
 
     def show(self, step: int, stage: str, rows: list[dict[str, str]]) -> None:
         """Append replies for people to read."""
@@ -73,7 +82,7 @@ class Run:
         """Replace the run state; a kill at any moment leaves the old or the new one, whole."""
         kept = {name: self._size(name) for name in (METRICS, SAMPLES)}
         temporary = self.directory / f".{STATE}.new"
-        torch.save({**state, "files": kept}, temporary)
+        torch.save({**state, "format": FORMAT, "files": kept}, temporary)
         _replace(temporary, self.directory / STATE)
 
     def load_state(self) -> dict[str, Any] | None:
@@ -87,6 +96,11 @@ class Run:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise RunError(f"{path}: cannot be read as a run state ({error})") from None
+        if not isinstance(state, dict) or "files" not in state:
+            raise RunError(f"{path}: cannot be read as a run state (it is something else)")
+        found = state.pop("format", FORMAT)
+        if found != FORMAT:
+            raise RunError(f"{path}: run state of format {found}, this version of Rejoinder continues format {FORMAT}")
         self._truncate(state.pop("files"))
         return state
 
@@ -94,7 +108,7 @@ class Run:
         """Flush TensorBoard."""
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
+            self._writer, self._written = None, ""
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         with (self.directory / name).open("a", encoding="utf-8") as file:

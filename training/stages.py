@@ -4,11 +4,13 @@ import copy
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from chatbot.bundle import Bundle, Limits, load_bundle, save_bundle
+from chatbot.decoding import Sampled
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import Tokenizer
@@ -17,7 +19,7 @@ from training.card import model_card
 from training.config import Config, Stage
 from training.corpus.dataset import PreparedDataset
 from training.evaluation.probe import ProbeSet, measure, shown
-from training.loop import Cadence, Progress, Verdict, run_stage
+from training.loop import Cadence, CollapseError, Progress, Verdict, run_stage
 from training.objectives.cseqgan import ConditionalSeqGAN
 from training.objectives.discrimination import Discrimination
 from training.objectives.mle import MaximumLikelihood
@@ -64,17 +66,40 @@ class Session:
         seed = self.config.seed * 1000 + salt
         return Batches(self.data.split("train"), size, self.config.data, seed, self.device)
 
+    @cached_property
+    def discrimination(self) -> Discrimination:
+        """Return how D learns: one for both of its stages, so the second goes on where the first ended.
+
+        Its optimizer, old fakes, held-out accuracy and place in the data carry over; begun anew, the gate would know
+        nothing, and D would meet in the same order the very pairs that it was pretrained on.
+        """
+        judge = self.config.discriminator
+        return Discrimination(
+            self.discriminator,
+            self.generator,
+            self.batches(judge.batch, 1),
+            self.probe.answered,
+            judge,
+            self.precision,
+            self.rng,
+        )
+
 
 def run_one(session: Session, stage: Stage, progress: Progress, saved: dict[str, Any] | None) -> None:
-    """Run `stage` from `progress` to its end; `saved` is the objective's state of an interrupted one.
+    """Run `stage` from `progress` to its end; `saved` is the run state of an interrupted one.
 
-    Raises CollapseError when the safeguards give up; the best bundle is then on disk.
+    Raises CollapseError when the safeguards give up; the last healthy bundle, if there was one, is then on disk.
     """
+    product = session.run.directory / PRODUCT
     watch = _StageWatch(session, stage, progress)
     if saved is not None:
-        watch.objective.load_state_dict(saved)
-    run_stage(watch.objective, watch.cadence, progress, watch, ROLLBACKS)
-    best = load_bundle(session.run.directory / PRODUCT, session.device)
+        watch.load(saved)
+    try:
+        run_stage(watch.objective, watch.cadence, progress, watch, ROLLBACKS)
+    except CollapseError as error:
+        kept = f"the best model so far is kept in {product}" if product.is_dir() else "no model was worth keeping"
+        raise CollapseError(f"{error}; {kept}") from None
+    best = load_bundle(product, session.device)
     if stage == "mle":
         session.generator.load_state_dict(best.generator.state_dict())
     if stage != "adversarial" and session.config.stages[-1] != stage:
@@ -93,6 +118,7 @@ class _StageWatch:
         if stage == "adversarial" and self.reference is not None:
             self.start, _ = measure(self.reference, session.probe, session.precision, None)
         self.objective, self.cadence = self._plan()
+        self.measured: tuple[Probe, Sampled] | None = None
 
     def _plan(self) -> tuple[MaximumLikelihood | Discrimination | ConditionalSeqGAN, Cadence]:
         session, config = self.session, self.session.config
@@ -101,25 +127,15 @@ class _StageWatch:
             cadence = Cadence(mle.steps, mle.minutes, mle.evaluate_every, config.save_every)
             batches = session.batches(mle.batch, 0)
             return MaximumLikelihood(session.generator, batches, mle, session.precision), cadence
-        judge = config.discriminator
-        held_out = session.probe.answered
-        discrimination = Discrimination(
-            session.discriminator,
-            session.generator,
-            session.batches(judge.batch, 1),
-            held_out,
-            judge,
-            session.precision,
-            session.rng,
-        )
         if self.stage == "discriminator":
-            return discrimination, Cadence(judge.steps, judge.minutes, max(1, config.save_every), config.save_every)
+            judge = config.discriminator
+            return session.discrimination, Cadence(judge.steps, judge.minutes, config.save_every, config.save_every)
         adversarial = config.adversarial
         assert self.reference is not None
         objective = ConditionalSeqGAN(
             session.generator,
             self.reference,
-            discrimination,
+            session.discrimination,
             session.batches(adversarial.contexts, 2),
             adversarial,
             session.precision,
@@ -131,7 +147,9 @@ class _StageWatch:
     def evaluate(self, step: int) -> Verdict:
         """Measure the generator on the probe and D on held-out pairs; keep the bundle of a healthy, better model."""
         session, stage = self.session, self.stage
-        probe, sampled = measure(session.generator, session.probe, session.precision, self.reference)
+        if self.measured is None or stage != "discriminator":  # while D is pretrained the generator stays as it is
+            self.measured = measure(session.generator, session.probe, session.precision, self.reference)
+        probe, sampled = self.measured
         metrics = {f"valid_{key}": value for key, value in dataclasses.asdict(probe).items()}
         judge = self._judge()
         if judge is not None:
@@ -139,7 +157,7 @@ class _StageWatch:
         session.run.show(step, stage, shown(session.probe, sampled, session.tokenizer, session.config.evaluation.shown))
         broken = [] if self.start is None else alarms(probe, self.start, session.probe.human_length)
         if not broken and (stage != "mle" or probe.nll < self.progress.best):
-            self.progress.best = probe.nll
+            self.progress.best = min(self.progress.best, probe.nll)
             session.keep(PRODUCT, step, stage, metrics)
         session.report(stage, None, _figures(step, probe, metrics))
         return Verdict(metrics, broken)
@@ -162,6 +180,17 @@ class _StageWatch:
         if session.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(session.device)
         session.run.save_state(state)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up what `save` wrote; random states last, because building models draws from them."""
+        session = self.session
+        session.generator.load_state_dict(state["generator"])
+        session.discriminator.load_state_dict(state["discriminator"])
+        self.objective.load_state_dict(state["objective"])
+        session.rng.set_state(state["rng"])
+        torch.set_rng_state(state["torch_rng"])
+        if session.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"], session.device)
 
     def snapshot(self) -> Any:
         """Return a copy of the models and the objective's state."""

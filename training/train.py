@@ -18,13 +18,14 @@ from training.evaluation.probe import make_probe_set
 from training.loop import Progress
 from training.precision import Precision, choose_precision
 from training.run import Run
-from training.stages import REFERENCE, Report, Session, run_one
+from training.stages import PRODUCT, REFERENCE, Report, Session, run_one
 
 
 def begin(config: Config, recipe: str, data: Path, out: Path, report: Report) -> None:
     """Train `config` on the prepared dataset `data` into the run directory `out`, which must be new or empty.
 
-    Raises RejoinderError for data, a start bundle or a directory that cannot be used, CollapseError when training fails.
+    Raises RejoinderError for data, a start bundle or a directory that cannot be used, CollapseError when training
+    fails.
     """
     dataset = PreparedDataset.open(data)
     device = torch.device(choose_device(config.device))
@@ -107,21 +108,16 @@ def _train(
     # A start bundle has been through maximum likelihood: an adversarial recipe begins after it, `mle` continues it.
     stages = [s for s in config.stages if start is None or s != "mle" or len(config.stages) == 1]
     if start is not None and stages[0] != "mle" and not (run.directory / REFERENCE).is_dir():
-        session.keep(REFERENCE, 0, "mle", dict(start.info.get("metrics", {})))
-    progress, saved = Progress(), None
+        for name in (PRODUCT, REFERENCE):  # until there is a better one, the start is what the run has to show
+            session.keep(name, 0, "mle", dict(start.info.get("metrics", {})))
+    progress = Progress()
     if state is not None:
-        generator.load_state_dict(state["generator"])
-        discriminator.load_state_dict(state["discriminator"])
-        rng.set_state(state["rng"])
-        torch.set_rng_state(state["torch_rng"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_rng"], device)
         stages = stages[stages.index(state["stage"]) :]
-        progress, saved = Progress(**state["progress"]), state["objective"]
+        progress = Progress(**state["progress"])
     try:
         for stage in stages:
-            run_one(session, stage, progress, saved)
-            progress, saved = Progress(), None
+            run_one(session, stage, progress, state)
+            progress, state = Progress(), None
     finally:
         run.close()
 

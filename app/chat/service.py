@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from app.chat import repository
 from app.chat.schemas import (
@@ -78,7 +77,7 @@ class ChatService:
         turns = self._turns(body.messages)
         sampling = body.model_copy(update={"max_tokens": body.max_tokens or body.max_completion_tokens})
         [drawn] = await self.draw(bot, [turns], sampling)
-        await run_in_threadpool(self._keep_now, [drawn])
+        await self._database.write(lambda session: self.keep(session, [drawn]))
         return Completion(
             id=drawn.reply_ids[0],
             created=int(time.time()),
@@ -112,7 +111,7 @@ class ChatService:
             for position, text in enumerate(turns):
                 self.check_text(text, f"contexts[{index}][{position}]")
         drawn = await self.draw(bot, body.contexts, body)
-        await run_in_threadpool(self._keep_now, drawn)
+        await self._database.write(lambda session: self.keep(session, drawn))
         return Replies(
             created=int(time.time()),
             model=bot.name,
@@ -245,6 +244,8 @@ class ChatService:
         given = sampling.model_dump(include={field.name for field in dataclasses.fields(Decoding)}, exclude_none=True)
         if given.get("max_tokens", 0) >= bot.limits.reply_tokens:
             del given["max_tokens"]  # a limit above the model's own is met by the model's own
+        if "max_tokens" in given:  # one token leaves no room for the default of one word before the end token
+            given.setdefault("min_tokens", min(Decoding.min_tokens, given["max_tokens"] - 1))
         decoding = Decoding(**given)
         return [
             ReplyRequest(
@@ -256,10 +257,6 @@ class ChatService:
             )
             for index, turns in enumerate(histories)
         ]
-
-    def _keep_now(self, drawn: Sequence[Drawn]) -> None:
-        with self._database.writing() as session:
-            self.keep(session, drawn)
 
     def _entry(self, bot: ReplyBot) -> ModelEntry:
         return ModelEntry(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from app.chat.schemas import Sampling
 from app.chat.service import ChatService, Drawn, alternating
@@ -80,23 +79,26 @@ class PagesService:
         bot = self._chat.models.get(form.model)
         message = form.message.replace("\r\n", "\n")  # browsers send line ends so
         self._chat.check_text(message, "message")
-        before = await run_in_threadpool(self._turns_now, form.conversation) if form.conversation else []
+        before: list[SaidTurn] = []
+        if form.conversation:
+            before = await self._database.read(lambda session: self._turns(session, form.conversation))
         # No session is held while the model works: a writer in waiting would lock SQLite for everybody.
         history = alternating([*((turn.role, turn.text) for turn in before), ("user", message)])
         sampling = Sampling(best_of=BEST_OF if form.best and bot.has_discriminator else None)
         [drawn] = await self._chat.draw(bot, [history[-self._settings.max_messages :]], sampling)
         conversation = form.conversation or uuid.uuid4().hex
-        await run_in_threadpool(self._keep, conversation, len(before), message, drawn)
+        try:
+            await self._database.write(lambda session: self._keep(session, conversation, len(before), message, drawn))
+        except IntegrityError:
+            raise ConflictError(
+                "the conversation went on in another window; reload the page", code="conversation_moved_on"
+            ) from None
         [(reply_id, reply)] = drawn.replies
         return Said(conversation=conversation, reply_id=reply_id, text=reply.text, model=bot.name)
 
     def rate(self, session: Session, form: ThumbForm) -> None:
         """Store a thumb. Raises NotFoundError for an unknown reply."""
         ratings_service.rate(session, RatingRequest(reply_id=form.reply_id, thumb=int(form.thumb)))
-
-    def _turns_now(self, conversation: str) -> list[SaidTurn]:
-        with self._database.reading() as session:
-            return self._turns(session, conversation)
 
     def _turns(self, session: Session, conversation: str) -> list[SaidTurn]:
         if not repository.exists(session, conversation):
@@ -105,15 +107,9 @@ class PagesService:
             )
         return repository.turns(session, conversation)
 
-    def _keep(self, conversation: str, position: int, message: str, drawn: Drawn) -> None:
+    def _keep(self, session: Session, conversation: str, position: int, message: str, drawn: Drawn) -> None:
         [(reply_id, reply)] = drawn.replies
-        try:
-            with self._database.writing() as session:
-                self._chat.keep(session, [drawn])
-                if position == 0:
-                    repository.open_conversation(session, conversation)
-                repository.add_exchange(session, conversation, position, message, reply.text, reply_id)
-        except IntegrityError:
-            raise ConflictError(
-                "the conversation went on in another window; reload the page", code="conversation_moved_on"
-            ) from None
+        self._chat.keep(session, [drawn])
+        if position == 0:
+            repository.open_conversation(session, conversation)
+        repository.add_exchange(session, conversation, position, message, reply.text, reply_id)

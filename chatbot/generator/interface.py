@@ -32,7 +32,9 @@ class Generator(nn.Module, ABC):
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
         """Append one token to every lane and return the logits of the next: tokens [B] -> logits [B, V] (float32).
 
-        The first token of every lane is START. A lane that already holds `reply_tokens` tokens cannot be stepped.
+        `state` is used up, for it may be written in place: go on with the one returned, and to go two ways from here
+        `select` first. The first token of every lane is START. A lane that already holds `reply_tokens` tokens cannot
+        be stepped.
         """
 
     @abstractmethod

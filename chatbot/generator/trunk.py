@@ -15,6 +15,8 @@ from torch.nn import functional
 from chatbot.generator.interface import State
 from chatbot.tokenizer import PAD, TURN
 
+Architecture = Literal["recurrent", "transformer"]
+
 MARKED_TURNS = 16
 """Turns of a context further back than this share one mark."""
 
@@ -23,7 +25,7 @@ MARKED_TURNS = 16
 class TrunkConfig:
     """Say how a trunk is built; stored in the bundle."""
 
-    architecture: Literal["recurrent", "transformer"] = "transformer"
+    architecture: Architecture = "transformer"
     width: int = 256
     encoder_layers: int = 2
     decoder_layers: int = 2

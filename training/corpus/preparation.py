@@ -99,7 +99,7 @@ def prepare(sources: Sequence[str], options: PrepareOptions, progress: Progress 
         }
         text = json.dumps(document, ensure_ascii=False, indent=2)
         (staging / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-    return Summary(options.out, document)
+    return Summary(options.out, json.loads(text))
 
 
 def _spooled(spool: Path) -> Iterator[tuple[list[str], list[int]]]:

@@ -58,10 +58,10 @@ def assign(
 def _stand_in(
     splits: npt.NDArray[np.int8], split: int, positions: npt.NDArray[np.float64], movable: npt.NDArray[np.bool_]
 ) -> None:
-    """Move one dialogue into the empty `split`, from the largest split that can spare one."""
+    """Move one dialogue into the empty `split`, from the largest that can spare one; training may take the last."""
     for donor in np.argsort(-np.bincount(splits, minlength=len(SPLITS)), kind="stable"):
         members = np.flatnonzero((splits == donor) & movable)
-        if len(members) and np.count_nonzero(splits == donor) > 1:
+        if len(members) and (split == TRAIN or np.count_nonzero(splits == donor) > 1):
             nearest = positions[members].argmax() if split == TRAIN else positions[members].argmin()
             splits[members[nearest]] = split
             return

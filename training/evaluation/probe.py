@@ -14,6 +14,7 @@ from chatbot.tokenizer import PAD, TURN, Tokenizer
 from training.batches import Batch, make_batch
 from training.config import DataConfig
 from training.corpus.dataset import Split
+from training.errors import RunError
 from training.evaluation.metrics import distinct_n, top_reply_share
 from training.losses import kl_estimate, reply_mask, token_log_probabilities
 from training.precision import Precision, autocast
@@ -39,7 +40,12 @@ class ProbeSet:
 
 
 def make_probe_set(split: Split, data: DataConfig, pairs: int, probe: int, device: torch.device) -> ProbeSet:
-    """Return a fixed choice of at most `pairs` pairs to score and `probe` contexts to answer, spread over the split."""
+    """Return a fixed choice of at most `pairs` pairs to score and `probe` contexts to answer, spread over the split.
+
+    Raises RunError when the split is empty.
+    """
+    if not len(split):
+        raise RunError("no validation pairs: nothing to choose the best model by; prepare the data with some")
     chosen = np.unique(np.linspace(0, len(split) - 1, min(pairs, len(split))).astype(np.int64))
     _, reply_lengths = split.lengths()
     chosen = chosen[np.argsort(reply_lengths[chosen], kind="stable")]  # little padding
@@ -95,8 +101,8 @@ def measure(
     return (
         Probe(
             nll=nll,
-            distinct_1=distinct_n(replies, 1, limit),
-            distinct_2=distinct_n(replies, 2, limit),
+            distinct_1=distinct_n(replies, 1, limit) if limit else 0.0,  # a generator may fall silent altogether
+            distinct_2=distinct_n(replies, 2, limit) if limit else 0.0,
             top_reply_share=top_reply_share(replies),
             mean_length=float(sampled.lengths.float().mean()),
             entropy=entropy,

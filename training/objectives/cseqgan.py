@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from chatbot.decoding import Sampled, plain_sampling, write_replies
@@ -26,6 +26,21 @@ from training.losses import (
 )
 from training.objectives.discrimination import Discrimination
 from training.precision import Precision, autocast
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of the reward: values [B * K, T], and where they are known to a baseline, [B * K, T] bool."""
+
+    weight: float
+    values: Tensor
+    known: Tensor
+
+    @classmethod
+    def of_replies(cls, per_reply: Tensor, longest: int) -> "Component":
+        """Return a reward [B * K] of whole replies: each has one, however early it ended."""
+        values = rewards.widen(per_reply, longest)
+        return cls(1.0, values, torch.ones_like(values, dtype=torch.bool))
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class ConditionalSeqGAN:
         self.rate = config.learning_rate
         self.kl_weight = config.kl
         self.optimizer = torch.optim.AdamW(generator.parameters(), lr=self.rate, betas=(0.9, 0.98), weight_decay=0.0)
-        self.average = baselines.MovingAverage()
+        self.averages = (baselines.MovingAverage(), baselines.MovingAverage())  # one for each component of a reward
 
     def step(self, progress: float) -> dict[str, float]:
         """Draw K replies for each context, let D reward them, update G, then D on the same fresh replies."""
@@ -86,40 +101,42 @@ class ConditionalSeqGAN:
             )
             components = self._rewards(discriminator, batch, lanes, sampled)
         mask = reply_mask(sampled.tokens)
-        grouped = [(weight, values.view(len(batch), config.samples, -1)) for weight, values in components]
-        group_mask = mask.view(len(batch), config.samples, -1)
-        subtracted = [self._baseline(values, group_mask) for _, values in grouped]
-        advantages = rewards.advantages(grouped, subtracted, group_mask, config.advantage_clip)
-        mean = float((components[0][1] * mask).sum() / mask.sum().clamp(min=1))
+        grouped = (len(batch), config.samples, -1)
+        weighted = [(component.weight, component.values.view(grouped)) for component in components]
+        subtracted = [
+            self._baseline(component.values.view(grouped), component.known.view(grouped), average)
+            for component, average in zip(components, self.averages, strict=False)
+        ]
+        advantages = rewards.advantages(weighted, subtracted, mask.view(grouped), config.advantage_clip)
+        mean = float((components[0].values * mask).sum() / mask.sum().clamp(min=1))
         return Rewarded(sampled, advantages.flatten(0, 1), mask, mean)
 
-    def _rewards(
-        self, discriminator: Discriminator, batch: Batch, lanes: Tensor, sampled: Sampled
-    ) -> list[tuple[float, Tensor]]:
-        """Return the components of the reward, each a weight and values [B * K, T]."""
+    def _rewards(self, discriminator: Discriminator, batch: Batch, lanes: Tensor, sampled: Sampled) -> list[Component]:
+        """Return the one or two components of the reward."""
         config, (count, longest) = self.config, sampled.tokens.shape
         if config.reward != "discriminator":
-            return [(1.0, rewards.placebo_reward(config.reward, (count, longest), self.rng, lanes.device))]
+            return [Component.of_replies(rewards.placebo_reward(config.reward, count, self.rng, lanes.device), longest)]
+        mask = reply_mask(sampled.tokens)
         judged = discriminator.encode(batch.context).select(lanes)
         if config.credit == "mc":
             start = self.generator.encode(batch.context).select(lanes)
             values = rewards.monte_carlo_reward(
                 self.generator, discriminator, start, judged, sampled, config.rollouts, self.rng
             )
-            return [(1.0, values)]
+            return [Component(1.0, values, mask)]
         logits = discriminator(judged, sampled.tokens)
         whole = rewards.sequence_reward(final_logits(logits, sampled.tokens), sampled.finished, config.reward_clip)
-        components = [(1.0, rewards.widen(whole, longest))]
+        components = [Component.of_replies(whole, longest)]
         if config.credit == "step":
-            dense = rewards.dense_reward(logits, reply_mask(sampled.tokens), config.discount)
-            components.append((config.dense_weight, dense))
+            dense = rewards.dense_reward(logits, mask, config.discount)
+            components.append(Component(config.dense_weight, dense, mask))
         return components
 
-    def _baseline(self, values: Tensor, mask: Tensor) -> Tensor:
+    def _baseline(self, values: Tensor, known: Tensor, average: baselines.MovingAverage) -> Tensor:
         if self.config.baseline == "loo":
-            return baselines.leave_one_out(values, mask)
+            return baselines.leave_one_out(values, known)
         if self.config.baseline == "ema":
-            return self.average.value(values, mask)
+            return average.value(values, known)
         return torch.zeros_like(values)
 
     def update(self, batch: Batch, rewarded: Rewarded, progress: float) -> dict[str, float]:
@@ -132,7 +149,7 @@ class ConditionalSeqGAN:
                 reference = token_log_probabilities(
                     self.reference, self.reference.encode(batch.context).select(lanes), tokens
                 )
-            self.generator.eval()
+            _without_dropout(self.generator)  # as it was when the samples were drawn
             sampled = token_log_probabilities(
                 self.generator, self.generator.encode(batch.context).select(lanes), tokens
             )
@@ -162,7 +179,12 @@ class ConditionalSeqGAN:
         }
 
     def _adapt(self, kl: float) -> None:
-        """Move the weight of KL so that KL stays near its target (Schulman et al. 2017, the adaptive penalty)."""
+        """Move the weight of KL so that KL stays near its target (Schulman et al. 2017, the adaptive penalty).
+
+        A weight of 0 in the config leaves the term out for good.
+        """
+        if not self.config.kl:
+            return
         if kl > 1.5 * self.config.kl_target:
             self.kl_weight = min(self.kl_weight * 1.1, 10.0)
         elif kl < self.config.kl_target / 1.5:
@@ -170,10 +192,10 @@ class ConditionalSeqGAN:
 
     def _update_discriminator(self, batch: Batch, fakes: Tensor) -> dict[str, float]:
         gate = self.discrimination.config
-        if self.discrimination.accuracy > gate.skip_above:
+        steps = self.config.discriminator_steps
+        if not steps or self.discrimination.accuracy > gate.skip_above:
             return {"d_steps": 0.0}
         metrics: dict[str, float] = {}
-        steps = self.config.discriminator_steps
         for i in range(steps):
             metrics = self.discrimination.learn(batch, fakes) if i == 0 else self.discrimination.step()
         if self.discrimination.accuracy < gate.extra_below:
@@ -194,7 +216,7 @@ class ConditionalSeqGAN:
             "batches": self.batches.state_dict(),
             "rate": self.rate,
             "kl_weight": self.kl_weight,
-            "average": self.average.state_dict(),
+            "averages": [average.state_dict() for average in self.averages],
             "discrimination": self.discrimination.state_dict(),
         }
 
@@ -203,5 +225,14 @@ class ConditionalSeqGAN:
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches.load_state_dict(state["batches"])
         self.rate, self.kl_weight = state["rate"], state["kl_weight"]
-        self.average.load_state_dict(state["average"])
+        for average, kept in zip(self.averages, state["averages"], strict=True):
+            average.load_state_dict(kept)
         self.discrimination.load_state_dict(state["discrimination"])
+
+
+def _without_dropout(model: nn.Module) -> None:
+    """Switch off dropout and nothing else: in evaluation mode cuDNN refuses to go back through a GRU."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()

@@ -21,6 +21,9 @@ from training.losses import pairwise_preference, prefix_cross_entropy, reply_mas
 from training.precision import Precision, autocast
 from training.rewards import draw_seeds
 
+FRESH, OLD, STRANGERS = 0.625, 0.375, 0.5
+"""Other replies of the mixed batch for each human one, which are 40 % of it; so these are 25, 15 and 20 %."""
+
 
 @dataclass(frozen=True)
 class MixedBatch:
@@ -48,11 +51,11 @@ def mix(batch: Batch, fakes: Tensor, old: Batch | None, real_label: float, rng: 
     `fakes` [B, T] answer the contexts of `batch`; without `old` ones fresh fakes take their place.
     """
     count, device = len(batch), batch.context.device
-    fresh, kept = round(0.625 * count), round(0.375 * count)
+    fresh, kept = round(FRESH * count), round(OLD * count)
     aged = Batch(batch.context[-kept:], fakes[-kept:]) if old is None else Batch(old.context[:kept], old.reply[:kept])
     # Rolled by one, every reply meets a neighbour's context; the same reply twice in a batch would be no mismatch.
     strangers = pad_together([batch.reply, batch.reply.roll(1, 0)])
-    wrong = (strangers[:count] != strangers[count:]).any(1).nonzero().squeeze(1)[: round(0.5 * count)]
+    wrong = (strangers[:count] != strangers[count:]).any(1).nonzero().squeeze(1)[: round(STRANGERS * count)]
     contexts = [batch.context, batch.context[:fresh], aged.context, batch.context[wrong]]
     replies = [batch.reply, fakes[:fresh], aged.reply, batch.reply.roll(1, 0)[wrong]]
     labels = torch.zeros(sum(len(c) for c in contexts), device=device)
@@ -104,7 +107,7 @@ class Discrimination:
 
     def learn(self, batch: Batch, fakes: Tensor) -> dict[str, float]:
         """Take one step on human replies and on `fakes` [B, T] for the same contexts."""
-        mixed = mix(batch, fakes, self._recall(len(batch)), self.config.real_label, self.rng)
+        mixed = mix(batch, fakes, self._recall(round(OLD * len(batch))), self.config.real_label, self.rng)
         self.discriminator.train()
         with autocast(self.precision, mixed.context.device):
             logits = self.discriminator(self.discriminator.encode(mixed.context), mixed.reply)
@@ -149,7 +152,7 @@ class Discrimination:
             self._old.pop(0)
 
     def _recall(self, count: int) -> Batch | None:
-        """Return `count` old fakes, at most one memory's worth of rows from each of several memories."""
+        """Return about `count` old fakes, a quarter from each of four memories of one step, drawn at random."""
         if not self._old:
             return None
         chosen = torch.randint(len(self._old), (4,), generator=self.rng).tolist()

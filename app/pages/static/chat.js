@@ -44,6 +44,7 @@ async function say(text) {
   }
   const fields = new URLSearchParams(new FormData(composer));
   fields.set("message", text);
+  const welcome = document.querySelector("#welcome");
   const asked = turn("#user-turn", text);
   const reply = turn("#reply-turn", "");
   reply.classList.add("pending");
@@ -52,16 +53,18 @@ async function say(text) {
   notice.hidden = true;
   composer.elements.message.value = "";
   busy(true);
+  welcome?.setAttribute("hidden", "");
   log.append(asked, reply);
   reply.scrollIntoView({ block: "end", behavior: "smooth" });
   try {
     const said = await send("/chat", { body: fields });
-    document.querySelector("#welcome")?.remove();
+    welcome?.remove();
     fill(reply, said);
     remember(said.conversation);
   } catch (error) {
     asked.remove();
     reply.remove();
+    welcome?.removeAttribute("hidden");
     composer.elements.message.value = text;
     tell(error);
   } finally {

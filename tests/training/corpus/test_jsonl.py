@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from training.corpus.jsonl import read_jsonl
-from training.corpus.records import Message, RawDialogue, Record, Rejection
+from training.corpus.records import LeftOut, Message, RawDialogue, Record, Rejection
 
 
 def one(value: Any) -> Record:
@@ -54,7 +54,7 @@ def test_sharegpt_conversations() -> None:
 
 def test_blank_lines_are_no_records_but_count_as_lines() -> None:
     records = list(read_jsonl([b"\n", b'{"turns": ["a", "b"]}\n', b"  \r\n", b"[]"]))
-    assert [record.line for record in records if not isinstance(record, type(None)) and hasattr(record, "line")] == [
+    assert [record.line for record in records if not isinstance(record, LeftOut)] == [
         2,
         4,
     ]

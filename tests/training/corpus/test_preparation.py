@@ -65,7 +65,7 @@ def test_the_numbers_of_a_small_corpus(tmp_path: Path) -> None:
     records[1] = {"turns": ["a", "b", " ", "c", "b"], "split": "train"}
     records.append({**records[4], "split": "train"})
     source = write_jsonl(tmp_path / "a.jsonl", *records)
-    summary = prepare([source], options(tmp_path, license="MIT"))
+    summary = prepare([source], options(tmp_path, license="MIT", vocabulary=259))  # no merges: an id for each byte
     document = json.loads((tmp_path / "data" / "dataset.json").read_text(encoding="utf-8"))
     assert summary == Summary(tmp_path / "data", document)
     assert (document["format"], document["version"]) == ("rejoinder-dataset", 1)
@@ -74,17 +74,14 @@ def test_the_numbers_of_a_small_corpus(tmp_path: Path) -> None:
     assert document["licenses"] == {"CC0": 4, "MIT": 1}
     assert document["origins"] == {"x": 4, "a.jsonl": 1}
     assert document["rejected"] == {"count": 0, "kinds": {}}
-    assert document["vocabulary"]["asked"] == 300
-    assert document["vocabulary"]["learnt_from_dialogues"] == 3
+    assert document["vocabulary"] == {"asked": 259, "used": 259, "learnt_from_dialogues": 3}
     counts = {name: (s["dialogues"], s["turns"], s["pairs"]) for name, s in document["splits"].items()}
     assert counts == {"train": (3, 9, 6), "valid": (1, 3, 2), "test": (1, 3, 2)}
-    # "a", "b c", "b": replies of 4 and 2 ids; contexts of 2 and 6.
-    split = PreparedDataset.open(tmp_path / "data").split("train")
-    assert [len(split.reply(i)) for i in (2, 3)] == [4, 2]
+    # With TURN, the dialogues of "hello 0" have turns of 8, 9 and 11 ids, "a", "b c", "b" of 2, 4 and 2.
     train = document["splits"]["train"]
-    assert train["tokens"] == len(split.tokens)
-    assert train["reply_tokens"] == sum(len(split.reply(i)) for i in range(len(split)))
-    assert train["reply_length"]["max"] == max(len(split.reply(i)) for i in range(len(split)))
+    assert (train["tokens"], train["reply_tokens"]) == (28 + 28 + 8, 20 + 20 + 6)
+    assert train["reply_length"] == {"mean": 7.667, "p50": 9, "p90": 11, "p95": 11, "p99": 11, "max": 11}
+    assert train["context_length"] == {"mean": 9.667, "p50": 8, "p90": 17, "p95": 17, "p99": 17, "max": 17}
     assert document["frequent_replies"]["share"] == 1
     assert document["frequent_replies"]["replies"][0]["count"] == 1
     assert document["sources"][0]["name"] == "a.jsonl"
@@ -95,7 +92,7 @@ def test_the_numbers_of_a_small_corpus(tmp_path: Path) -> None:
 def test_frequent_replies_are_counted_in_the_training_part(tmp_path: Path) -> None:
     records = [{"turns": [f"q{i}", "yes"], "split": "train"} for i in range(30)]
     records += [{"turns": [f"q{i}", f"no {i}"], "split": "train"} for i in range(70)]
-    records += [{"turns": [f"q{i}", "perhaps"], "split": s} for i in range(50) for s in ("valid", "test")]
+    records += [{"turns": [f"q{i}", f"perhaps {s}"], "split": s} for i in range(50) for s in ("valid", "test")]
     frequent = prepare([write_jsonl(tmp_path / "a.jsonl", *records)], options(tmp_path)).document["frequent_replies"]
     assert frequent["replies"][0] == {"text": "yes", "count": 30}
     assert len(frequent["replies"]) == 20
@@ -164,7 +161,7 @@ def test_a_directory_keeps_its_splits_and_the_held_out_copy_of_a_duplicate(tmp_p
         "train": [f"hello {i}" for i in range(10)],
     }
     assert summary.document["duplicates"] == 3
-    assert [(s["name"], s["split"]) for s in summary.document["sources"]][0] == ("source/test.jsonl", "test")
+    assert next((s["name"], s["split"]) for s in summary.document["sources"]) == ("source/test.jsonl", "test")
 
 
 def test_the_limit_counts_training_dialogues_where_splits_are_given(tmp_path: Path) -> None:
@@ -248,7 +245,12 @@ def test_progress_is_told(tmp_path: Path) -> None:
     assert calls[-1] == ("pack", 1200, 1200)
 
 
-BAD = b'{"turns": ["a\xff", "b"]}\n{"turns": ["only one"]}\n{"turns": ["a", "\\ud83d"]}\n{"turns": ["a", "b\\u0000"]}\n{\n'
+BAD = rb"""{"turns": ["a@", "b"]}
+{"turns": ["only one"]}
+{"turns": ["a", "\ud83d"]}
+{"turns": ["a", "b\u0000"]}
+{
+""".replace(b"@", b"\xff")
 
 
 def test_bad_lines_are_counted_and_written_down(tmp_path: Path) -> None:

@@ -15,6 +15,13 @@ def put(directory: Path, text: str) -> None:
     (directory / "dataset.json").write_text(text, encoding="utf-8")
 
 
+def fail_inside(out: Path, rejected: str, error: BaseException) -> None:
+    with staged(out, overwrite=False) as staging:
+        put(staging, DESCRIPTION)
+        (staging / "rejected.jsonl").write_text(rejected, encoding="utf-8")
+        raise error
+
+
 def test_the_directory_appears_at_the_end(tmp_path: Path) -> None:
     out = tmp_path / "new" / "data"
     with staged(out, overwrite=False) as staging:
@@ -28,22 +35,18 @@ def test_the_directory_appears_at_the_end(tmp_path: Path) -> None:
 def test_an_error_leaves_only_what_was_rejected(tmp_path: Path, error: BaseException) -> None:
     out = tmp_path / "data"
     expected = CorpusError if isinstance(error, OSError) else type(error)
-    with pytest.raises(expected, match="No space left" if isinstance(error, OSError) else None):  # noqa: SIM117
-        with staged(out, overwrite=False) as staging:
-            put(staging, DESCRIPTION)
-            (staging / "rejected.jsonl").write_text("{}\n", encoding="utf-8")
-            raise error
+    with pytest.raises(expected, match="No space left" if isinstance(error, OSError) else None):
+        fail_inside(out, '{"line": 1}\n', error)
     assert [path.name for path in tmp_path.iterdir()] == ["data.rejected.jsonl"]
-    assert rejected_beside(out).read_text(encoding="utf-8") == "{}\n"
+    assert rejected_beside(out).read_text(encoding="utf-8") == '{"line": 1}\n'
     with staged(out, overwrite=False) as staging:
         put(staging, DESCRIPTION)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_nothing_rejected_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError), staged(tmp_path / "data", overwrite=False) as staging:
-        (staging / "rejected.jsonl").touch()
-        raise CorpusError("x")
+    with pytest.raises(CorpusError, match="broke"):
+        fail_inside(tmp_path / "data", "", CorpusError("broke"))
     assert list(tmp_path.iterdir()) == []
 
 

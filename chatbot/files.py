@@ -1,0 +1,120 @@
+"""Replies for a file of contexts: JSONL in, JSONL out, in the same order. Knows files, not models."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from chatbot.bot import Answer, Bot, ReplyRequest
+from chatbot.decoding import SEED_LIMIT
+from chatbot.errors import RejoinderError, RequestError
+
+_BATCH = 64
+
+
+class ContextError(RejoinderError):
+    """A line of the file of contexts cannot be answered."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One context: its turns, and all that stood in its line."""
+
+    number: int
+    turns: list[str]
+    row: dict[str, Any]
+
+
+def answer_file(
+    bot: Bot, source: Path, target: Path, template: ReplyRequest, progress: Callable[[str, int, int | None], None]
+) -> int:
+    """Answer every context of the JSONL file `source` into `target` and return how many there were.
+
+    A line is an object with `turns` (oldest first) or OpenAI `messages`; it is written back with `replies`, the newest
+    turns that were used and the seed. Line i is drawn with the template's seed + i, whatever the order of work. All
+    lines are checked before any is answered; `target` appears only when it is whole. Raises ContextError naming file
+    and line, RequestError when the template cannot be met.
+    """
+    lines = list(read_contexts(source))
+    requests = [
+        replace(template, turns=line.turns, seed=(template.seed + index) % SEED_LIMIT)
+        for index, line in enumerate(lines)
+    ]
+    for line, request in zip(lines, requests, strict=True):
+        try:
+            bot.check(request)
+        except RequestError as error:
+            if error.param == "turns":
+                raise ContextError(f"{source}, line {line.number}: {error}") from None
+            raise
+    temporary = target.with_name(f".{target.name}.new")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for start in range(0, len(lines), _BATCH):
+                progress("generate", start, len(lines))
+                part = requests[start : start + _BATCH]
+                for line, request, answer in zip(lines[start : start + _BATCH], part, bot.answer(part), strict=True):
+                    file.write(json.dumps(_row(line, request, answer, bot), ensure_ascii=False) + "\n")
+            progress("generate", len(lines), len(lines))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise RejoinderError(f"{target}: cannot be written ({error.strerror})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(lines)
+
+
+def read_contexts(source: Path) -> Iterator[Line]:
+    """Yield the contexts of a JSONL file; empty lines are skipped. Raises ContextError naming file and line."""
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise ContextError(f"{source}: cannot be read ({error.strerror})") from None
+    found = False
+    for number, raw in enumerate(content.split(b"\n"), 1):
+        if not raw.strip():
+            continue
+        found = True
+        where = f"{source}, line {number}"
+        try:
+            row = json.loads(raw.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            raise ContextError(f"{where}: not UTF-8") from None
+        except (ValueError, RecursionError) as error:
+            raise ContextError(f"{where}: not JSON ({error})") from None
+        yield Line(number, _turns(row, where), row)
+    if not found:
+        raise ContextError(f"{source}: no contexts, expected one JSON object a line")
+
+
+def _turns(row: object, where: str) -> list[str]:
+    if not isinstance(row, dict) or not ("turns" in row or "messages" in row):
+        raise ContextError(f"{where}: expected an object with `turns` (a list of texts) or `messages`")
+    if "turns" in row:
+        turns = row["turns"]
+    else:
+        messages = row["messages"]
+        if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
+            raise ContextError(f"{where}: `messages` is not a list of objects")
+        turns = [m.get("content") for m in messages if m.get("role") != "system"]
+    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
+        raise ContextError(f"{where}: a turn is not a text")
+    return turns
+
+
+def _row(line: Line, request: ReplyRequest, answer: Answer, bot: Bot) -> dict[str, Any]:
+    replies = [
+        {"text": r.text, "finish_reason": r.finish_reason, "discriminator_score": r.score} for r in answer.replies
+    ]
+    return {
+        **line.row,
+        "replies": replies,
+        "turns_used": answer.turns_used,
+        "seed": request.seed,
+        "model": bot.name,
+        "digest": bot.digest,
+    }

@@ -1,0 +1,75 @@
+"""`POST /v1/replies`: many contexts in one call."""
+
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.app.fakes import FakeBot
+
+
+def ask(client: TestClient, contexts: object, **more: object):
+    return client.post("/v1/replies", json={"model": "fake", "contexts": contexts, **more})
+
+
+def test_answers_come_in_order_from_one_batch_and_are_stored(
+    any_client: TestClient, bot: FakeBot, rows: Callable
+) -> None:
+    contexts = [["b"], ["a", "x", "c"], ["b"], ["d"]]
+    body = ask(any_client, contexts, seed=10, n=2).json()
+    assert [one["index"] for one in body["data"]] == [0, 1, 2, 3]
+    assert [[reply["text"] for reply in one["replies"]] for one in body["data"]] == [
+        ["b, 10/0", "b, 10/1"],
+        ["c, 11/0", "c, 11/1"],
+        ["b, 12/0", "b, 12/1"],
+        ["d, 13/0", "d, 13/1"],
+    ]
+    assert [one["seed"] for one in body["data"]] == [10, 11, 12, 13]
+    assert body["usage"]["completion_tokens"] == 40
+    assert [len(batch) for batch in bot.batches] == [4]
+    stored = rows(any_client, "response")
+    assert {row["id"] for row in stored} == {r["reply_id"] for one in body["data"] for r in one["replies"]}
+    assert len(rows(any_client, "context")) == 3
+    assert len({row["system_id"] for row in stored}) == 1
+
+
+def test_one_of_them_alone_is_drawn_as_in_the_list(client: TestClient) -> None:
+    listed = ask(client, [["a"], ["b"]], seed=2**63 - 1).json()["data"][1]
+    alone = ask(client, [["b"]], seed=listed["seed"]).json()["data"][0]
+    assert alone["replies"][0]["text"] == listed["replies"][0]["text"]
+
+
+def test_a_long_list_is_drawn_in_several_batches(start: Callable[..., TestClient], bot: FakeBot) -> None:
+    client = start(bot, batch_size=4)
+    body = ask(client, [[str(i)] for i in range(10)], seed=0).json()
+    assert [one["replies"][0]["text"] for one in body["data"]] == [f"{i}, {i}/0" for i in range(10)]
+    assert [len(batch) for batch in bot.batches] == [4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("contexts", "param"),
+    [
+        ([], "contexts"),
+        ([[]], "contexts[0]"),
+        (["a"], "contexts[0]"),
+        ([["a"], ["b", ""]], "contexts[1][1]"),
+        ([["a"], ["b", 5]], "contexts[1][1]"),
+        ([["a\x00"]], "contexts[0][0]"),
+        ([["a"]] * 129, "contexts"),
+        ([["a"] * 257], "contexts[0]"),
+        ([["x" * 16_001]], "contexts[0][0]"),
+        ([["fine"], ["refuse me"]], "turns"),
+    ],
+)
+def test_one_bad_context_refuses_the_whole_call(
+    client: TestClient, rows: Callable, contexts: object, param: str
+) -> None:
+    response = ask(client, contexts)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+    assert rows(client, "response") == []
+
+
+def test_candidates_of_the_whole_call_are_limited(client: TestClient) -> None:
+    assert ask(client, [["a"]] * 64, best_of=4).status_code == 200
+    assert ask(client, [["a"]] * 65, best_of=4).json()["error"]["param"] == "best_of"

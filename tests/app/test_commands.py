@@ -1,0 +1,105 @@
+"""`serve` and `migrate`: what they check first, and what they import."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.commands import migrate, serve
+from chatbot.errors import RejoinderError
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(source: str, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_importing_the_commands_imports_nothing_heavy() -> None:
+    with python(
+        "import sys, app.commands; print(sorted({'torch','fastapi','sqlalchemy','pydantic'} & set(sys.modules)))"
+    ) as child:
+        out, err = child.communicate(timeout=60)
+    assert (out.strip(), err) == ("[]", "")
+
+
+def test_the_service_can_be_imported_without_torch_or_side_effects(tmp_path: Path) -> None:
+    source = f"""
+        import os, sys
+        os.chdir({str(tmp_path)!r})
+        import app.main, app.migration
+        from app.settings import Settings
+        app.main.create_app(Settings())
+        print("torch" in sys.modules, os.listdir("."))
+    """
+    with python(source, PYTHONPATH=str(ROOT)) as child:
+        out, err = child.communicate(timeout=60)
+    assert (out.strip(), err) == ("False []", "")
+
+
+def test_a_missing_models_directory_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RejoinderError, match="no such directory"):
+        serve(models=tmp_path / "none", state=tmp_path)
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RejoinderError, match=f"cannot listen on 127.0.0.1 port {port}"):
+            serve(models=tmp_path, host="127.0.0.1", port=port, state=tmp_path / "state")
+
+
+def test_a_bad_setting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REJOINDER_BATCH_SIZE", "many")
+    with pytest.raises(RejoinderError, match="REJOINDER_BATCH_SIZE"):
+        serve(models=tmp_path)
+    monkeypatch.delenv("REJOINDER_BATCH_SIZE")
+    with pytest.raises(RejoinderError, match="REJOINDER_PORT"):
+        serve(models=tmp_path, port=70_000)
+
+
+def test_migrate_makes_the_tables(tmp_path: Path) -> None:
+    migrate(state=tmp_path / "state")
+    with sqlite3.connect(tmp_path / "state" / "rejoinder.db") as connection:
+        tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+    connection.close()
+    assert {"response", "judgement", "alembic_version"} <= tables
+
+
+def test_serve_says_where_answers_and_ends_on_sigterm(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    source = "import sys; from pathlib import Path; from app.commands import serve; serve(Path(sys.argv[1]), port=0)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", source, str(tmp_path / "models")],
+        cwd=tmp_path,
+        env={**os.environ, "REJOINDER_STATE": str(tmp_path / "state")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        assert line.startswith("Rejoinder serves no model yet at http://127.0.0.1:")
+        address = line.split()[-1]
+        assert httpx.get(f"{address}/health/live", timeout=20).json() == {"status": "alive"}
+        assert httpx.get(f"{address}/health/ready").status_code == 503
+        assert "rejoinder serve --models" in httpx.get(address).text
+        child.send_signal(signal.SIGTERM)
+        out, err = child.communicate(timeout=20)
+    assert (out, err) == ("", "")
+    assert (tmp_path / "state" / "rejoinder.db").exists()

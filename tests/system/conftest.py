@@ -1,0 +1,131 @@
+"""The program as its users call it: the command line in processes of its own, the service over HTTP."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "rejoinder.py")]
+
+Rejoinder = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def call(*arguments: str | Path, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run the command line to its end and return what it said."""
+    return subprocess.run(
+        [*PROGRAM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+    )
+
+
+@pytest.fixture(scope="session")
+def rejoinder() -> Rejoinder:
+    return call
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running `rejoinder serve`."""
+
+    address: str
+    process: "subprocess.Popen[str]"
+
+
+@contextlib.contextmanager
+def serving(models: Path, state: Path) -> Iterator[Service]:
+    """Run the service until the block ends, then ask it to stop as a process manager would."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ["serve", "--models", str(models), "--state", str(state), "--port", str(port)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as process:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            _wait_until_ready(address, process)
+            yield Service(address, process)
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _wait_until_ready(address: str, process: "subprocess.Popen[str]") -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            output = process.stdout.read() if process.stdout else ""
+            pytest.fail(f"the service ended with {process.returncode}: {output}")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{address}/health/ready").status_code == 200:
+                return
+        time.sleep(0.1)
+    pytest.fail("the service was not ready within two minutes")
+
+
+@pytest.fixture(scope="session")
+def dialogues(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a JSONL file of 300 small dialogues, English and Chinese, with one line that is broken."""
+    path = tmp_path_factory.mktemp("source") / "dialogues.jsonl"
+    animals, numbers = ["cat", "dog", "bird", "fish", "猫", "狗"], ["one", "two", "three", "四", "五"]
+    lines = []
+    for i in range(300):
+        animal, number = animals[i % len(animals)], numbers[i % len(numbers)]
+        turns = [
+            f"Do you like my {animal}? ({i})",
+            f"I like your {animal}.",
+            f"I have {number}.",
+            f"{number} is a lot.",
+        ]
+        lines.append(json.dumps({"id": i, "turns": turns, "license": "CC0-1.0"}, ensure_ascii=False))
+    lines.insert(7, '{"turns": ["never closed')
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def prepared(dialogues: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("prepared") / "data"
+    done = call("prepare", dialogues, "--out", out, "--vocabulary", "320", "--valid", "0.1", "--test", "0.1")
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def runs(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the runs `mle` and `cseqgan`, the second begun from the first."""
+    directory = tmp_path_factory.mktemp("runs")
+    first = call("train", "mle", "--data", prepared, "--out", directory / "mle", "--preset", "toy")
+    assert first.returncode == 0, first.stderr
+    start = f"start={directory / 'mle' / 'bundle'}"
+    arguments = ["--data", prepared, "--out", directory / "cseqgan", "--preset", "toy", "--set", start]
+    second = call("train", "cseqgan", *arguments)
+    assert second.returncode == 0, second.stderr
+    return directory
+
+
+@pytest.fixture(scope="session")
+def models(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory of two bundles as the service takes it."""
+    directory = tmp_path_factory.mktemp("models")
+    for name in ("mle", "cseqgan"):
+        (directory / name).symlink_to(runs / name / "bundle", target_is_directory=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def serve() -> "Callable[..., contextlib.AbstractContextManager[Service]]":
+    return serving
