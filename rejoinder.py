@@ -142,8 +142,11 @@ def generate(
 @app.command()
 def serve(
     models: Annotated[
-        Path, typer.Option(help="Directory of bundles; each sub-directory is a model and its name the model's.")
-    ] = Path("models"),
+        Path | None,
+        typer.Option(
+            help="Directory of bundles: each sub-directory is a model and gives it its name. ./models by default."
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 by default.")] = None,
     state: Annotated[Path | None, typer.Option(help="Directory of the database; ./state by default.")] = None,

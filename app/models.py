@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from app.errors import NotFoundError
 from chatbot.errors import RejoinderError
 
-if (
-    TYPE_CHECKING
-):  # chatbot.bot imports torch: the service must start, and its tests run, without that second and a half
+if TYPE_CHECKING:  # chatbot.bot imports torch: the service starts, and its tests run, without that second and a half
     from chatbot.bot import Answer, ReplyRequest
 
 log = logging.getLogger(__name__)
@@ -91,6 +89,9 @@ class Models:
 def load_models(directory: Path, device: str = "auto") -> Models:
     """Load every bundle of `directory`, one sub-directory each; a broken one is set aside and its reason kept.
 
+    A sub-directory with neither a config nor weights is no bundle and is passed over: a run's directory, which holds
+    its bundles beside its logs, can be served as it is.
+
     Raises RejoinderError when `directory` is missing, or when it holds bundles and none can be loaded.
     """
     if not directory.is_dir():
@@ -100,7 +101,7 @@ def load_models(directory: Path, device: str = "auto") -> Models:
     bots: list[ReplyBot] = []
     broken: dict[str, str] = {}
     # A name with a dot in front is a bundle still being written, or no bundle at all.
-    for path in sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for path in sorted(path for path in directory.iterdir() if not path.name.startswith(".") and _is_bundle(path)):
         try:
             bot = Bot.load(path, device=device)
             if bot.name in {other.name for other in bots}:
@@ -113,3 +114,7 @@ def load_models(directory: Path, device: str = "auto") -> Models:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
         raise RejoinderError(f"{directory}: none of the {len(broken)} models can be loaded ({reasons})")
     return Models(bots, broken)
+
+
+def _is_bundle(path: Path) -> bool:
+    return path.is_dir() and ((path / "config.json").exists() or any(path.glob("*.safetensors")))

@@ -23,9 +23,17 @@ def bundles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bot, "load", load)
 
 
+def make_bundle(path: Path) -> Path:
+    path.mkdir(parents=True)
+    (path / "config.json").write_text("{}", encoding="utf-8")
+    return path
+
+
 def test_each_sub_directory_is_a_model(tmp_path: Path) -> None:
     for name in ("two", "one", ".half-written"):
-        (tmp_path / name).mkdir()
+        make_bundle(tmp_path / name)
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "events").write_text("no model")
     (tmp_path / "README.md").write_text("no model")
     models = load_models(tmp_path, "cpu")
     assert models.names == ["one", "two"]
@@ -34,8 +42,8 @@ def test_each_sub_directory_is_a_model(tmp_path: Path) -> None:
 
 
 def test_a_broken_one_is_set_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "good").mkdir()
-    (tmp_path / "broken").mkdir()
+    make_bundle(tmp_path / "good")
+    (make_bundle(tmp_path / "broken") / "config.json").rename(tmp_path / "broken" / "generator.safetensors")
     with caplog.at_level(logging.ERROR):
         models = load_models(tmp_path)
     assert models.names == ["good"]
@@ -44,9 +52,8 @@ def test_a_broken_one_is_set_aside_and_said(tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_two_that_end_up_with_one_name_are_not_mixed_up(tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "best").mkdir()
-    (tmp_path / "elsewhere" / "best").mkdir(parents=True)
+    make_bundle(tmp_path / "models" / "best")
+    make_bundle(tmp_path / "elsewhere" / "best")
     (tmp_path / "models" / "link").symlink_to(tmp_path / "elsewhere" / "best")
     models = load_models(tmp_path / "models")
     assert models.names == ["best"]
@@ -54,8 +61,8 @@ def test_two_that_end_up_with_one_name_are_not_mixed_up(tmp_path: Path) -> None:
 
 
 def test_none_of_them_loads(tmp_path: Path) -> None:
-    (tmp_path / "broken-1").mkdir()
-    (tmp_path / "broken-2").mkdir()
+    make_bundle(tmp_path / "broken-1")
+    make_bundle(tmp_path / "broken-2")
     with pytest.raises(RejoinderError, match=r"none of the 2 models.*truncated"):
         load_models(tmp_path)
 

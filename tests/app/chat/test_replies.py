@@ -1,6 +1,7 @@
 """`POST /v1/replies`: many contexts in one call."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
@@ -73,3 +74,15 @@ def test_one_bad_context_refuses_the_whole_call(
 def test_candidates_of_the_whole_call_are_limited(client: TestClient) -> None:
     assert ask(client, [["a"]] * 64, best_of=4).status_code == 200
     assert ask(client, [["a"]] * 65, best_of=4).json()["error"]["param"] == "best_of"
+
+
+def test_calls_with_the_same_contexts_in_other_orders_do_not_lock_each_other(
+    any_client: TestClient, rows: Callable
+) -> None:
+    def call(number: int) -> int:
+        contexts = [[f"{number // 2}/{i}"] for i in range(60)]
+        return ask(any_client, contexts if number % 2 else contexts[::-1]).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(call, range(8))) == [200] * 8
+    assert len(rows(any_client, "context")) == 240
