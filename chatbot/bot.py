@@ -143,7 +143,7 @@ class Bot:
         tokens, lengths, finished = sampled.tokens.tolist(), sampled.lengths.tolist(), sampled.finished.tolist()
         judged = scores.tolist() if scores is not None else [None] * len(tokens)
         return [
-            Reply(self._bundle.tokenizer.decode(ids[:length]).strip(), "stop" if ended else "length", length, score)
+            Reply(clean_turn(self._bundle.tokenizer.decode(ids[:length])), "stop" if ended else "length", length, score)
             for ids, length, ended, score in zip(tokens, lengths, finished, judged, strict=True)
         ]
 

@@ -93,8 +93,10 @@ def test_uniforms_are_a_seeds_own_whatever_stands_beside_it() -> None:
     assert torch.equal(together, torch.cat([uniforms(seed[None], 3) for seed in seeds]))
 
 
-@pytest.mark.parametrize("values", [uniforms(SEEDS, 0), torch.cat([uniforms(torch.tensor([9]), i) for i in range(5000)])])
-def test_uniforms_are_uniform_over_seeds_and_over_counters(values: Tensor) -> None:
+@pytest.mark.parametrize("over", ["seeds", "counters"])
+def test_uniforms_are_uniform(over: str) -> None:
+    one = torch.tensor([9])
+    values = uniforms(SEEDS, 0) if over == "seeds" else torch.cat([uniforms(one, i) for i in range(5000)])
     assert values.dtype == torch.float64
     assert 0 <= float(values.min()) < float(values.max()) < 1
     ordered = values.sort().values
@@ -381,7 +383,7 @@ MIXED = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_reply_depends_on_nothing_beside_it(data: st.DataObject) -> None:
     """Same context, settings and seed: the same reply, in any batch, at any place, whenever its neighbours end."""
@@ -401,9 +403,9 @@ def test_a_reply_depends_on_nothing_beside_it(data: st.DataObject) -> None:
 def test_a_real_models_reply_depends_on_nothing_beside_it(architecture: Architecture, decoding: Decoding) -> None:
     model = generator(architecture)
     contexts = [[5, 6, TURN], [7, TURN], [8, 9, 10, 11, 12, 13, 14, TURN, 15, TURN], [TURN], [5, 6, 7, TURN]]
-    for seed in range(5):
+    for seed in range(2):
         alone = replies(write(model, torch.tensor(contexts[:1]), [decoding], [seed]))[0]
-        for place in range(5):
+        for place in (0, 2, 4):
             order = [*range(1, place + 1), 0, *range(place + 1, 5)]
             decodings = [decoding if i == 0 else MIXED[(i + seed) % 6] for i in order]
             seeds = [seed if i == 0 else 100 * seed + i for i in order]

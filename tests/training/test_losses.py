@@ -12,7 +12,8 @@ from training import losses
 
 
 def test_a_reply_ends_with_its_first_end_token_whatever_stands_behind_it() -> None:
-    reply = torch.tensor([[5, TURN, PAD, PAD], [5, TURN, 7, TURN], [5, 6, 7, 8], [TURN, TURN, 5, PAD], [5, 6, PAD, PAD]])
+    cut, ended, twice = [5, 6, 7, 8], [5, TURN, PAD, PAD], [5, TURN, 7, TURN]
+    reply = torch.tensor([ended, twice, cut, [TURN, TURN, 5, PAD], [5, 6, PAD, PAD]])
     expected = [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]]
     assert losses.reply_mask(reply).long().tolist() == expected
 
@@ -32,7 +33,7 @@ def test_token_log_probabilities_are_those_of_the_full_softmax_and_zero_outside(
 
 def test_negative_log_likelihood_is_the_cross_entropy_of_the_unpadded_tokens() -> None:
     model = generator()
-    batch = batch_of(copy_task()[:5] + [([3], [4])])
+    batch = batch_of([*copy_task()[:5], ([3], [4])])
     mask = losses.reply_mask(batch.reply)
     values = losses.token_log_probabilities(model, model.encode(batch.context), batch.reply)
     logits = model.score(model.encode(batch.context), batch.reply)

@@ -1,4 +1,4 @@
-"""Toy worlds whose right answers are known: corpora of ids, models of a few numbers, and a judge that is told what to say.
+"""Toy worlds whose right answers are known: corpora of ids, models of a few numbers, a judge that is told its opinion.
 
 B contexts, K samples for each, T reply tokens.
 """

@@ -20,7 +20,7 @@ def model(architecture: Architecture) -> Seq2SeqGenerator:
 
 
 def walk(model: Seq2SeqGenerator, state: State, reply: Tensor) -> tuple[Tensor, State]:
-    """Return the logits [B, T, V] of stepping through `reply` [B, T], and the state that has not read its last token."""
+    """Return the logits [B, T, V] of stepping through `reply` [B, T], and the state before its last token."""
     logits = []
     previous = torch.full_like(reply[:, 0], START)
     for t in range(reply.shape[1]):

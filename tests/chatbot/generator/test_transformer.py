@@ -1,6 +1,9 @@
+from typing import cast
+
 import torch
 
-from chatbot.generator.transformer import TransformerState
+from chatbot.generator.interface import State
+from chatbot.generator.transformer import TransformerState, TransformerTrunk
 from chatbot.tokenizer import START, TURN
 from tests.chatbot.tiny import generator, padded
 
@@ -15,11 +18,10 @@ def test_lanes_at_different_positions_step_together() -> None:
     read = [1, 5, 3]  # tokens that each lane has read, START among them
     states = []
     for lane, count in enumerate(read):
-        state = model.encode(context).select(torch.tensor([lane]))
+        state: State = model.encode(context).select(torch.tensor([lane]))
         for token in [START, *reply[lane, : count - 1].tolist()]:
             _, state = model.step(state, torch.tensor([token]))
-        assert isinstance(state, TransformerState)
-        states.append(state)
+        states.append(cast(TransformerState, state))
     joined = TransformerState(
         [(torch.cat([s.memory[i][0] for s in states]), torch.cat([s.memory[i][1] for s in states])) for i in range(2)],
         torch.cat([s.mask for s in states]),
@@ -41,8 +43,9 @@ def test_positions_of_the_context_are_counted_from_its_end() -> None:
     model = generator("transformer")
     trunk = model.trunk
     trunk.turn_marks.weight.zero_()
-    torch.nn.init.zeros_(trunk.get_submodule("context_positions").weight[1:])  # type: ignore[arg-type,index]
-    marked = model.encode(torch.tensor([[5, 5, 5]])).memory[0][0]  # type: ignore[attr-defined]
+    assert isinstance(trunk, TransformerTrunk)
+    trunk.context_positions.weight[1:] = 0
+    marked = trunk.encode(torch.tensor([[5, 5, 5]])).memory[0][0]
 
     assert torch.allclose(marked[:, :, 0], marked[:, :, 1], atol=1e-6)
     assert not torch.allclose(marked[:, :, 1], marked[:, :, 2], atol=1e-3)

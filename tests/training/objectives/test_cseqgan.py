@@ -1,4 +1,4 @@
-"""The six things that adversarial dialogue codes get wrong, held as tests, and that the objective learns what it must."""
+"""The six things that adversarial dialogue codes get wrong, held as tests; and the objective learns what it must."""
 
 import copy
 import math
@@ -94,10 +94,10 @@ def test_a_two_token_bandit_is_learnt_from_its_own_samples(architecture: Archite
     )
     batch = batch_of(ASK * 200)
     before = float((draw(model, batch.context).tokens[:, 0] == 5).float().mean())
-    for _ in range(25):
+    for _ in range(80):
         objective.step(0.0)
     after = float((draw(model, batch.context).tokens[:, 0] == 5).float().mean())
-    assert before < 0.4
+    assert before < 0.1
     assert after > 0.9
 
 
@@ -262,7 +262,9 @@ def test_a_higher_opinion_of_a_reply_is_a_higher_reward_at_each_of_its_tokens(cr
     rows = [[3, 4, TURN], [5, 6, TURN]]
     values = []
     for logit in (-1.0, 0.0, 2.0):
-        judge = ToldJudge(lambda _context, reply, own=logit: torch.where(reply[:, :1] == 3, own, 0.5).expand(reply.shape))
+        judge = ToldJudge(
+            lambda _context, reply, own=logit: torch.where(reply[:, :1] == 3, own, 0.5).expand(reply.shape)
+        )
         objective = seqgan(generator(), judge, copy_task(), samples=2, credit=credit, rollouts=4)
         values.append(rewards_of(objective, batch_of(copy_task()[:1]), rows))
     for low, middle, high in zip(*values, strict=True):
@@ -515,9 +517,7 @@ def test_saved_and_taken_up_again_it_goes_on_as_if_nothing_had_happened(settings
     for _ in range(3):
         one.step(0.1)
     one.discrimination.measure()
-    kept = copy.deepcopy(
-        [one.state_dict(), one.generator.state_dict(), one.discrimination.discriminator.state_dict()]
-    )
+    kept = copy.deepcopy([one.state_dict(), one.generator.state_dict(), one.discrimination.discriminator.state_dict()])
     states = one.rng.get_state(), torch.get_rng_state()
     expected = [one.step(0.5) for _ in range(3)]
     two = build()
