@@ -1,7 +1,6 @@
 """History in, reply out: the chatbot as the service, the command line and the evaluation use it."""
 
 import threading
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +9,11 @@ import torch
 from torch import Tensor
 
 from chatbot.bundle import Bundle, Limits, bundle_digest, load_bundle, read_config
+from chatbot.cleaning import clean_turn
 from chatbot.decoding import SEED_LIMIT, Decoding, Lanes, Sampled, derive_seeds, with_limit, write_replies
 from chatbot.errors import RejoinderError, RequestError
 from chatbot.reranking import best_first, human_probability
 from chatbot.tokenizer import PAD, TURN, Tokenizer
-
-_CONTROLS = dict.fromkeys([code for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()] + [0xFEFF])
 
 
 @dataclass(frozen=True)
@@ -146,15 +144,6 @@ class Bot:
             Reply(clean_turn(self._bundle.tokenizer.decode(ids[:length])), "stop" if ended else "length", length, score)
             for ids, length, ended, score in zip(tokens, lengths, finished, judged, strict=True)
         ]
-
-
-def clean_turn(text: str) -> str:
-    """Return `text` as the models know it: NFC, no control characters, white space squeezed to single spaces.
-
-    The corpus was cleaned to this form: a message typed in another one must meet the tokens that were learnt.
-    """
-    text = text.translate(_CONTROLS)  # before NFC: taking one out can bring together what NFC makes one
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def encode_context(tokenizer: Tokenizer, turns: Sequence[str], most: int) -> tuple[list[int], int]:

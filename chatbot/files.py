@@ -56,7 +56,7 @@ def answer_file(
                 progress("generate", start, len(lines))
                 part = requests[start : start + _BATCH]
                 for line, request, answer in zip(lines[start : start + _BATCH], part, bot.answer(part), strict=True):
-                    file.write(json.dumps(_row(line, request, answer, bot), ensure_ascii=False) + "\n")
+                    file.write(_encode(_row(line, request, answer, bot)) + "\n")
             progress("generate", len(lines), len(lines))
             file.flush()
             os.fsync(file.fileno())
@@ -104,6 +104,20 @@ def _turns(row: object, where: str) -> list[str]:
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
         raise ContextError(f"{where}: a turn is not a text")
     return turns
+
+
+def _encode(row: dict[str, Any]) -> str:
+    text = json.dumps(row, ensure_ascii=False)
+    # Half a surrogate pair, escaped in some field of the input that we only pass on, has no UTF-8: escape it again.
+    return text if _has_utf8(text) else json.dumps(row)
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _row(line: Line, request: ReplyRequest, answer: Answer, bot: Bot) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from torch.nn import functional
 from chatbot.generator.interface import Generator, State
 from chatbot.tokenizer import PAD, TURN
 
+_ROWS = 64
+
 
 def reply_mask(reply: Tensor) -> Tensor:
     """Return [B, T], true at the tokens of each reply up to and with its end token TURN, false behind it.
@@ -20,11 +22,14 @@ def reply_mask(reply: Tensor) -> Tensor:
 def token_log_probabilities(generator: Generator, state: State, reply: Tensor) -> Tensor:
     """Return log P(reply[:, t] | context, reply[:, :t]) as [B, T] (float32), zero where `reply_mask` is false.
 
-    Only real tokens are projected on the vocabulary.
+    Only real tokens are projected on the vocabulary, rounded up to a multiple of 64 rows: matrix libraries on CPUs
+    prepare a kernel for every new number of rows, and keep the memory of each.
     """
     mask = reply_mask(reply)
-    logits = generator.project(generator.hidden(state, reply)[mask])
-    values = -functional.cross_entropy(logits.float(), reply[mask], reduction="none")
+    real = mask.flatten().nonzero().squeeze(1)
+    rows = functional.pad(real, (0, -len(real) % _ROWS))  # the first position again; dropped below
+    logits = generator.project(generator.hidden(state, reply).flatten(0, 1)[rows])[: len(real)]
+    values = -functional.cross_entropy(logits.float(), reply.flatten()[real], reduction="none")
     return torch.zeros(reply.shape, dtype=values.dtype, device=reply.device).masked_scatter(mask, values)
 
 

@@ -51,6 +51,7 @@ def test_a_file_of_contexts_is_answered_in_order_and_the_same_again(
 ) -> None:
     contexts = tmp_path / "contexts.jsonl"
     rows: list[dict[str, Any]] = [{"id": i, "turns": [f"Do you like my {animal}?"]} for i, animal in enumerate("猫狗")]
+    rows[0]["note"] = "half of a pair: \ud800"  # not ours to judge: it goes through as it came
     rows.append({"id": 2, "messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "Hello"}]})
     contexts.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     outputs = []
@@ -62,6 +63,7 @@ def test_a_file_of_contexts_is_answered_in_order_and_the_same_again(
     assert outputs[0] == outputs[1]
     answers = [json.loads(line) for line in outputs[0].splitlines()]
     assert [a["id"] for a in answers] == [0, 1, 2]
+    assert answers[0]["note"] == rows[0]["note"]
     for answer in answers:
         scores = [reply["discriminator_score"] for reply in answer["replies"]]
         assert len(scores) == 2

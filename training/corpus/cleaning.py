@@ -5,16 +5,10 @@ turn is one line. An empty message was not said: it is dropped. Then a speaker's
 space to one turn, so that no turn answers its own speaker. Where speakers have no names they are taken to alternate.
 """
 
-import unicodedata
 from dataclasses import dataclass
-from typing import Final
 
+from chatbot.cleaning import clean_turn
 from training.corpus.records import TOO_SHORT, BadRecordError, RawDialogue
-
-_CONTROLS: Final = dict.fromkeys(
-    [code for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()] + [0xFEFF]
-)
-"""Control characters other than white space, and the byte order mark, which files pasted together leave in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +22,7 @@ class CleanDialogue:
 
 
 def clean_text(text: str) -> str:
-    """Return `text` in NFC, without control characters, white space squeezed to single spaces and stripped.
+    """Return `text` as `clean_turn` does.
 
     Raises BadRecordError when it holds NUL or half of a surrogate pair: signs of a file that was damaged or read with
     a wrong encoding, whose other characters cannot be trusted either.
@@ -40,11 +34,7 @@ def clean_text(text: str) -> str:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise BadRecordError("lone surrogate", f"{error.object[error.start]!a} in a turn") from None
-    # Controls go first: taking one out can bring two characters together that NFC makes one.
-    text = text.translate(_CONTROLS)
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    return " ".join(text.split())
+    return clean_turn(text)
 
 
 def clean_dialogue(raw: RawDialogue) -> CleanDialogue:
