@@ -16,7 +16,6 @@ from training.train import begin
 
 VOCABULARY = 4000
 CANDIDATES = 8
-CONTEXTS = 512
 
 
 def run_demo(directory: Path, preset: str, limit: int | None, display: Display) -> tuple[Path, str]:
@@ -46,6 +45,7 @@ def run_demo(directory: Path, preset: str, limit: int | None, display: Display) 
         _publish(runs / "cseqgan" / PRODUCT, adversarial)
     display.say("Comparing both on held-out dialogues")
     judged = runs / "cseqgan" / REFERENCE
+    contexts = 2 * compose("mle", preset, []).evaluation.probe
     rows = summarise(
         PreparedDataset.open(data),
         [
@@ -54,11 +54,11 @@ def run_demo(directory: Path, preset: str, limit: int | None, display: Display) 
             System("adversarial", adversarial),
             System(f"adversarial, best of {CANDIDATES} by D", adversarial, CANDIDATES),
         ],
-        CONTEXTS,
+        contexts,
         display.count,
     )
     note = (
-        f"{CONTEXTS} test contexts, temperature 1, one seed, no interval: an impression, not a result. Perplexity is "
+        f"At most {contexts} test contexts, temperature 1, one seed, no interval: an impression, not a result. Perplexity is "
         "that of the human replies; distinct-n is taken over equal numbers of tokens."
     )
     return models, f"{format_table(rows)}\n{note}"
