@@ -164,10 +164,10 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
         "discriminator.real_label": config.discriminator.real_label,
         "discriminator.skip_above": config.discriminator.skip_above,
         "discriminator.extra_below": config.discriminator.extra_below,
-        "adversarial.discount": config.adversarial.discount,
     }
     for key, share in shares.items():
         _expect(share <= 1, key, "at most 1")
+    _expect(config.adversarial.discount < 1, "adversarial.discount", "below 1: an ended reply earns for ever")
     clips = {
         "mle.clip": config.mle.clip,
         "discriminator.clip": config.discriminator.clip,

@@ -58,8 +58,8 @@ def run_demo(directory: Path, preset: str, limit: int | None, display: Display) 
         display.count,
     )
     note = (
-        f"At most {contexts} test contexts, temperature 1, one seed, no interval: an impression, not a result. Perplexity is "
-        "that of the human replies; distinct-n is taken over equal numbers of tokens."
+        f"At most {contexts} test contexts, temperature 1, one seed, no interval: an impression, not a result. "
+        "Perplexity is that of the human replies; distinct-n is taken over equal numbers of tokens."
     )
     return models, f"{format_table(rows)}\n{note}"
 

@@ -60,11 +60,15 @@ def kl_estimate(log_probabilities: Tensor, reference: Tensor, mask: Tensor) -> T
 def prefix_cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     """Return the binary cross-entropy of D's prefix logits [B, T], each reply's own label [B] at all its prefixes.
 
-    Averaged over the prefixes of a reply first, so that long replies do not weigh more.
+    Averaged over the prefixes of a reply first, so that long replies do not weigh more, then over the human replies
+    (label above one half) and over the others, which weigh alike: a prefix that tells nothing then gets a logit near
+    zero however the batch is mixed, so zero is where rewards change sign and accuracy is counted.
     """
     targets = labels[:, None].expand_as(logits)
     losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none") * mask
-    return (losses.sum(1) / mask.sum(1).clamp(min=1)).mean()
+    each = losses.sum(1) / mask.sum(1).clamp(min=1)
+    human = labels > 0.5
+    return (each[human].mean() + each[~human].mean()) / 2
 
 
 def pairwise_preference(preferred: Tensor, other: Tensor) -> Tensor:

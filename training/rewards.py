@@ -6,6 +6,7 @@ reward of sample i never depends on sample j: that is the baseline's business.
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from chatbot.decoding import Sampled, plain_sampling, write_replies
 from chatbot.discriminator import Discriminator, final_logits
@@ -22,12 +23,18 @@ def sequence_reward(logits: Tensor, finished: Tensor, clip: float) -> Tensor:
 
 
 def dense_reward(logits: Tensor, mask: Tensor, discount: float) -> Tensor:
-    """Return g_t = sum over s >= t of discount^(s-t) (2 sigmoid(logit_s) - 1), [B, T] (StepGAN, Tuan and Lee 2019)."""
+    """Return g_t = sum over s >= t of discount^(s-t) (2 sigmoid(logit_s) - 1), [B, T] (StepGAN, Tuan and Lee 2019).
+
+    Behind its end a reply goes on earning what its last token earned, for ever (an absorbing state: Kostrikov et al.
+    2019). With the plain sum up to the end, fewer terms are left near the end, and where D finds most prefixes
+    machine-made, so most terms are negative, the end token itself would be the best move: replies shrink.
+    """
     signs = (2 * torch.sigmoid(logits) - 1) * mask
+    goes_on = functional.pad(mask[:, 1:], (0, 1), value=False)
     returns = torch.zeros_like(signs)
     running = torch.zeros_like(signs[:, 0])
     for t in range(signs.shape[1] - 1, -1, -1):
-        running = signs[:, t] + discount * running
+        running = torch.where(goes_on[:, t], signs[:, t] + discount * running, signs[:, t] / (1 - discount))
         returns[:, t] = running
     return returns
 

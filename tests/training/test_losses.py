@@ -98,6 +98,17 @@ def test_prefix_cross_entropy_weighs_replies_alike_however_long() -> None:
 
     expected = ((bce(0, 0.9) + bce(2, 0.9)) / 2 + bce(-1, 0)) / 2
     assert losses.prefix_cross_entropy(logits, labels, mask).item() == pytest.approx(expected)
+    # Three machines' replies weigh together as much as the one human's.
+    thrice = [0, 1, 1, 1]
+    assert losses.prefix_cross_entropy(logits[thrice], labels[thrice], mask[thrice]).item() == pytest.approx(expected)
+
+
+def test_prefix_cross_entropy_of_a_prefix_that_tells_nothing_is_least_near_zero() -> None:
+    labels = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0])
+    logit = torch.zeros(1, requires_grad=True)
+    losses.prefix_cross_entropy(logit.expand(5, 1), labels, torch.ones(5, 1, dtype=torch.bool)).backward()
+    assert logit.grad is not None
+    assert logit.grad.item() == pytest.approx(0.0, abs=1e-7)
 
 
 def test_pairwise_preference_by_hand() -> None:

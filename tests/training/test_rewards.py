@@ -41,10 +41,17 @@ def test_sequence_reward_is_clipped_and_lower_by_one_for_a_reply_that_never_ende
 def test_dense_reward_by_hand() -> None:
     logits = torch.tensor([[1.0, -2.0, 0.5], [3.0, 70.0, 70.0]])
     mask = torch.tensor([[True, True, True], [True, False, False]])
-    last = sign(0.5)
+    last = 2 * sign(0.5)  # earned now and, halved each time, for ever: 1 + 1/2 + 1/4 + ...
     middle = sign(-2) + 0.5 * last
-    expected = torch.tensor([[sign(1) + 0.5 * middle, middle, last], [sign(3), 0.0, 0.0]])
+    expected = torch.tensor([[sign(1) + 0.5 * middle, middle, last], [2 * sign(3), 0.0, 0.0]])
     torch.testing.assert_close(rewards.dense_reward(logits, mask, 0.5), expected)
+
+
+def test_dense_reward_has_no_liking_for_short_replies_or_long_ones() -> None:
+    for logit in (-1.5, 1.5):  # all prefixes alike: ending now or going on is worth the same
+        mask = torch.tensor([[True, False, False], [True, True, True]])
+        found = rewards.dense_reward(torch.full((2, 3), logit), mask, 0.5)
+        torch.testing.assert_close(found, torch.full((2, 3), 2 * sign(logit)) * mask)
 
 
 def test_dense_reward_without_discount_is_each_prefix_by_itself() -> None:

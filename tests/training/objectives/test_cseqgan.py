@@ -204,7 +204,9 @@ def test_each_sample_and_step_gets_its_own_reward(credit: str, baseline: str) ->
     dense = [[0.0] * length for length in lengths]
     for i in range(count):
         for t in range(lengths[i]):
-            dense[i][t] = sum(0.5 ** (s - t) * math.tanh(float(table[i, s]) / 2) for s in range(t, lengths[i]))
+            # Behind its end the reply goes on earning what its last token earned; 60 terms stand for all of them.
+            earned = [math.tanh(float(table[i, min(s, lengths[i] - 1)]) / 2) for s in range(t, t + 60)]
+            dense[i][t] = sum(0.5**k * value for k, value in enumerate(earned))
 
     def others(i: int) -> list[int]:
         first = i // samples * samples
