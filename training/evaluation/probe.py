@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from chatbot.decoding import Sampled, plain_sampling, write_replies
 from chatbot.generator.interface import Generator
@@ -95,7 +96,7 @@ def measure(
             own = token_log_probabilities(generator, state, sampled.tokens)
             other = token_log_probabilities(reference, reference.encode(probe.answered.context), sampled.tokens)
             kl = float(kl_estimate(own, other, mask))
-    replies = words(sampled)
+    replies = words(sampled.tokens)
     # Distinct-n falls with the number of tokens looked at: always the same number, so that longer replies do not pay.
     limit = min(sum(map(len, replies)), int(probe.human_length * len(replies) / 2))
     return (
@@ -112,9 +113,9 @@ def measure(
     )
 
 
-def words(sampled: Sampled) -> list[list[int]]:
-    """Return each reply's ids without the end token and the padding."""
-    return [[i for i in ids if i not in (PAD, TURN)] for ids in sampled.tokens.tolist()]
+def words(tokens: Tensor) -> list[list[int]]:
+    """Return the ids of each reply [B, T] without the end token and the padding."""
+    return [[i for i in ids if i not in (PAD, TURN)] for ids in tokens.tolist()]
 
 
 def shown(probe: ProbeSet, sampled: Sampled, tokenizer: Tokenizer, count: int) -> list[dict[str, str]]:

@@ -10,19 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from chatbot.bundle import Bundle, load_bundle
 from chatbot.decoding import derive_seeds, plain_sampling, write_replies
 from chatbot.reranking import human_probability
-from chatbot.tokenizer import PAD, TURN
 from training.batches import Batch, make_batch
 from training.config import DataConfig
 from training.corpus.dataset import PreparedDataset, Split
 from training.errors import RunError
 from training.evaluation.metrics import distinct_n, mean_length, top_reply_share
 from training.evaluation.ngram import KneserNey
-from training.evaluation.probe import held_out_nll
+from training.evaluation.probe import held_out_nll, words
 
 Progress = Callable[[str, int, int | None], None]
 _LANES = 128
@@ -63,7 +61,7 @@ def summarise(data: PreparedDataset, systems: Sequence[System], contexts: int, p
     batches = [
         make_batch(split, chosen[i : i + _LANES], cut, torch.device("cpu")) for i in range(0, len(chosen), _LANES)
     ]
-    replies = {"human": [words for batch in batches for words in _words(batch.reply)]}
+    replies = {"human": [reply for batch in batches for reply in words(batch.reply)]}
     perplexities: dict[str, float | None] = {"human": None}
     for system in systems:
         bundle = bundles[system.bundle]
@@ -135,11 +133,7 @@ def _answer(bundle: Bundle, batch: Batch, best_of: int, seed: int) -> list[list[
             raise RunError("best of n needs a bundle with a discriminator")
         scores = human_probability(bundle.discriminator, batch.context, lanes, tokens).view(count, best_of)
         tokens = tokens.view(count, best_of, -1)[torch.arange(count), scores.argmax(1)]
-    return _words(tokens)
-
-
-def _words(tokens: Tensor) -> list[list[int]]:
-    return [[i for i in ids if i not in (PAD, TURN)] for ids in tokens.tolist()]
+    return words(tokens)
 
 
 def _cut(split: Split, chosen: Sequence[int] | np.ndarray, longest: int) -> list[np.ndarray]:

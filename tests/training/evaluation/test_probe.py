@@ -72,7 +72,7 @@ def test_kl_is_to_the_reference_along_the_generators_own_samples(probe: ProbeSet
 
 def test_the_measures_are_those_of_the_replies(probe: ProbeSet) -> None:
     found, replies = measure(generator(), probe, "fp32", None)
-    rows = words(replies)
+    rows = words(replies.tokens)
     assert found.mean_length == pytest.approx(sum(map(int, replies.lengths)) / len(rows))
     most = max(rows.count(row) for row in rows)
     assert found.top_reply_share == pytest.approx(most / len(rows))
@@ -113,4 +113,4 @@ def test_replies_are_shown_as_text(probe: ProbeSet) -> None:
     assert len(shown(made, replies, tokenizer, 8)) == 2
     assert shown(made, replies, tokenizer, 0) == []
     assert decode_turns(tokenizer, [TURN, *texts[0], TURN, PAD, PAD]) == "hello"
-    assert words(replies) == [texts[1], texts[2] * 2]
+    assert words(replies.tokens) == [texts[1], texts[2] * 2]
