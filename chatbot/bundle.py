@@ -92,6 +92,18 @@ def save_bundle(bundle: Bundle, directory: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def finish_interrupted_save(directory: Path) -> None:
+    """Undo what a `save_bundle` killed half-way left: bring back the bundle it had moved aside, remove its fragments.
+
+    Only for the one who writes there: beside a save that is still going on it would do harm.
+    """
+    old = _moved_aside(directory)
+    if old.is_dir() and not directory.exists():
+        old.rename(directory)
+    for fragment in directory.parent.glob(f".{directory.name}.*"):
+        shutil.rmtree(fragment, ignore_errors=True)
+
+
 def load_bundle(directory: Path, device: torch.device | str = "cpu") -> Bundle:
     """Read the bundle at `directory`, models in evaluation mode on `device`.
 
@@ -249,9 +261,9 @@ def _flush(path: Path) -> None:
 def _put_in_place(fresh: Path, directory: Path) -> None:
     """Swap `fresh` in for `directory`; at every moment one whole bundle is on disk, the new or the old.
 
-    A machine that dies between the two renames leaves the old one beside it, as `.NAME.old`.
+    A process that dies between the two renames leaves the old one beside it: see `finish_interrupted_save`.
     """
-    old = directory.with_name(f".{directory.name}.old")
+    old = _moved_aside(directory)
     shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
         directory.rename(old)
@@ -263,3 +275,7 @@ def _put_in_place(fresh: Path, directory: Path) -> None:
         raise
     shutil.rmtree(old, ignore_errors=True)
     _flush(directory.parent)
+
+
+def _moved_aside(directory: Path) -> Path:
+    return directory.with_name(f".{directory.name}.old")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from chatbot.bot import choose_device
-from chatbot.bundle import Bundle, bundle_digest, load_bundle
+from chatbot.bundle import Bundle, bundle_digest, finish_interrupted_save, load_bundle
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import Tokenizer
@@ -60,6 +60,8 @@ def resume(out: Path, report: Report, expected: Config | None = None) -> None:
     `expected` is what the command line asks for anew, if it does: another configuration is refused.
     """
     run, config, about = Run.reopen(out)
+    for name in (PRODUCT, REFERENCE):
+        finish_interrupted_save(out / name)
     if expected is not None:
         _refuse_changes(config, expected)
     data = PreparedDataset.open(Path(about["data"]))

@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from chatbot.bundle import FORMAT, Bundle, Limits, bundle_digest, load_bundle, read_config, save_bundle
+from chatbot.bundle import (
+    FORMAT,
+    Bundle,
+    Limits,
+    bundle_digest,
+    finish_interrupted_save,
+    load_bundle,
+    read_config,
+    save_bundle,
+)
 from chatbot.errors import BundleError, RejoinderError
 from chatbot.generator.trunk import Architecture
 from chatbot.tokenizer import Tokenizer
@@ -165,6 +174,23 @@ def test_what_a_save_that_was_killed_left_over_is_no_hindrance(made: Path, token
 
     assert load_bundle(made).discriminator is None
     assert [p.name for p in made.parent.iterdir()] == ["bot"]
+
+
+def test_a_save_killed_between_its_two_renames_is_undone(made: Path) -> None:
+    before = snapshot(made)
+    made.rename(made.with_name(f".{made.name}.old"))
+    (made.parent / f".{made.name}.abc123").mkdir()
+    finish_interrupted_save(made)
+    assert snapshot(made) == before
+    assert [path.name for path in made.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_save_killed_after_its_renames_keeps_the_new_bundle(made: Path) -> None:
+    before = snapshot(made)
+    (made.parent / f".{made.name}.old").mkdir()
+    finish_interrupted_save(made)
+    assert snapshot(made) == before
+    assert not (made.parent / f".{made.name}.old").exists()
 
 
 def test_an_empty_directory_may_become_a_bundle(tmp_path: Path, tokenizer: Tokenizer) -> None:
