@@ -62,7 +62,7 @@ def prefix_cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor
 
     Averaged over the prefixes of a reply first, so that long replies do not weigh more, then over the human replies
     (label above one half) and over the others, which weigh alike: a prefix that tells nothing then gets a logit near
-    zero however the batch is mixed, so zero is where rewards change sign and accuracy is counted.
+    zero however the batch is mixed (-0.2 with a human label of 0.9), where rewards change sign and accuracy is counted.
     """
     targets = labels[:, None].expand_as(logits)
     losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none") * mask
