@@ -35,6 +35,7 @@ def train(
 ) -> None:
     """Begin a run, or continue one."""
     from training.config import compose
+    from training.stages import PRODUCT
     from training.train import begin
     from training.train import resume as continue_run
 
@@ -46,4 +47,4 @@ def train(
             if recipe is None or data is None:
                 raise ConfigError("train needs a recipe and --data (or --resume and --out)")
             begin(compose(recipe, preset, settings), recipe, data, out, display.report)
-        typer.echo(f"The best model is in {out / 'bundle'}; try: rejoinder serve --models {out}")
+        typer.echo(f"The best model is in {out / PRODUCT}; try: rejoinder serve --models {out}")

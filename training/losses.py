@@ -19,17 +19,21 @@ def reply_mask(reply: Tensor) -> Tensor:
     return (ended_before == 0) & (reply != PAD)
 
 
-def token_log_probabilities(generator: Generator, state: State, reply: Tensor) -> Tensor:
-    """Return log P(reply[:, t] | context, reply[:, :t]) as [B, T] (float32), zero where `reply_mask` is false.
+def reply_logits(generator: Generator, state: State, reply: Tensor) -> Tensor:
+    """Return the teacher-forced logits [tokens, V] (float32) of the tokens where `reply_mask` is true, in their order.
 
     Only real tokens are projected on the vocabulary, rounded up to a multiple of 64 rows: matrix libraries on CPUs
     prepare a kernel for every new number of rows, and keep the memory of each.
     """
-    mask = reply_mask(reply)
-    real = mask.flatten().nonzero().squeeze(1)
+    real = reply_mask(reply).flatten().nonzero().squeeze(1)
     rows = functional.pad(real, (0, -len(real) % _ROWS))  # the first position again; dropped below
-    logits = generator.project(generator.hidden(state, reply).flatten(0, 1)[rows])[: len(real)]
-    values = -functional.cross_entropy(logits.float(), reply.flatten()[real], reduction="none")
+    return generator.project(generator.hidden(state, reply).flatten(0, 1)[rows])[: len(real)].float()
+
+
+def token_log_probabilities(generator: Generator, state: State, reply: Tensor) -> Tensor:
+    """Return log P(reply[:, t] | context, reply[:, :t]) as [B, T] (float32), zero where `reply_mask` is false."""
+    mask = reply_mask(reply)
+    values = -functional.cross_entropy(reply_logits(generator, state, reply), reply[mask], reduction="none")
     return torch.zeros(reply.shape, dtype=values.dtype, device=reply.device).masked_scatter(mask, values)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from chatbot.decoding import Sampled, plain_sampling, write_replies
@@ -17,7 +18,7 @@ from training.config import DataConfig
 from training.corpus.dataset import Split
 from training.errors import RunError
 from training.evaluation.metrics import distinct_n, top_reply_share
-from training.losses import kl_estimate, reply_mask, token_log_probabilities
+from training.losses import kl_estimate, reply_logits, reply_mask, token_log_probabilities
 from training.precision import Precision, autocast
 from training.safeguards import Probe
 
@@ -47,13 +48,18 @@ def make_probe_set(split: Split, data: DataConfig, pairs: int, probe: int, devic
     """
     if not len(split):
         raise RunError("no validation pairs: nothing to choose the best model by; prepare the data with some")
-    chosen = np.unique(np.linspace(0, len(split) - 1, min(pairs, len(split))).astype(np.int64))
+    chosen = spread_over(split, pairs)
     _, reply_lengths = split.lengths()
     chosen = chosen[np.argsort(reply_lengths[chosen], kind="stable")]  # little padding
     scored = [make_batch(split, chosen[i : i + _LANES], data, device) for i in range(0, len(chosen), _LANES)]
-    answered = np.unique(np.linspace(0, len(split) - 1, min(probe, len(split))).astype(np.int64))
+    answered = spread_over(split, probe)
     seeds = torch.arange(len(answered), device=device)
     return ProbeSet(scored, make_batch(split, answered, data, device), seeds)
+
+
+def spread_over(split: Split, most: int) -> NDArray[np.int64]:
+    """Return at most `most` pairs at even distances over the split, so that many dialogues are among them."""
+    return np.unique(np.linspace(0, len(split) - 1, min(most, len(split))).astype(np.int64))
 
 
 @torch.no_grad()
@@ -88,12 +94,12 @@ def measure(
     mask = reply_mask(sampled.tokens)
     kl = 0.0
     with autocast(precision, sampled.tokens.device):
-        state = generator.encode(probe.answered.context)
-        logits = generator.project(generator.hidden(state, sampled.tokens)[mask]).float()
+        logits = reply_logits(generator, generator.encode(probe.answered.context), sampled.tokens)
         logs = torch.log_softmax(logits, dim=-1)
         entropy = float(-(logs.exp() * logs).sum(1).mean())
         if reference is not None:
-            own = token_log_probabilities(generator, state, sampled.tokens)
+            drawn = logs.gather(1, sampled.tokens[mask][:, None]).squeeze(1)
+            own = torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, drawn)
             other = token_log_probabilities(reference, reference.encode(probe.answered.context), sampled.tokens)
             kl = float(kl_estimate(own, other, mask))
     replies = words(sampled.tokens)

@@ -20,7 +20,7 @@ from training.corpus.dataset import PreparedDataset, Split
 from training.errors import RunError
 from training.evaluation.metrics import distinct_n, mean_length, top_reply_share
 from training.evaluation.ngram import KneserNey
-from training.evaluation.probe import held_out_nll, words
+from training.evaluation.probe import held_out_nll, spread_over, words
 
 Progress = Callable[[str, int, int | None], None]
 _LANES = 128
@@ -57,7 +57,7 @@ def summarise(data: PreparedDataset, systems: Sequence[System], contexts: int, p
     limits = _same_limits(list(bundles.values()))
     cut = DataConfig(limits[0], limits[1])
     split = data.split("test")
-    chosen = np.unique(np.linspace(0, len(split) - 1, min(contexts, len(split))).astype(np.int64))
+    chosen = spread_over(split, contexts)
     batches = [
         make_batch(split, chosen[i : i + _LANES], cut, torch.device("cpu")) for i in range(0, len(chosen), _LANES)
     ]
