@@ -93,7 +93,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run at --out.")] = False,
 ) -> None:
-    """Train a generator by a recipe. Settings are composed as defaults, recipe, preset, --set, in that order.
+    """Train a generator by a recipe. Settings are composed as defaults, preset, recipe, --set, in that order.
 
     The best model so far is the bundle OUT/bundle; OUT/metrics.jsonl, OUT/samples.jsonl and OUT/tensorboard tell how it
     goes. A killed run continues with --resume as if nothing had happened.

@@ -5,7 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from training.config import Config, to_tree
+from training.composition import to_tree
+from training.config import Config
 
 
 def model_card(config: Config, about: Mapping[str, Any], data: Mapping[str, Any], info: Mapping[str, Any]) -> str:

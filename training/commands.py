@@ -34,8 +34,8 @@ def train(
     recipe: str | None, *, data: Path | None, out: Path, preset: str | None, settings: Sequence[str], resume: bool
 ) -> None:
     """Begin a run, or continue one."""
-    from training.config import compose
-    from training.stages import PRODUCT
+    from training.composition import compose
+    from training.session import PRODUCT
     from training.train import begin
     from training.train import resume as continue_run
 

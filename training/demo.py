@@ -5,13 +5,13 @@ from pathlib import Path
 
 from chatbot.bundle import load_bundle, save_bundle
 from chatbot.progress import Display
-from training.config import compose
+from training.composition import compose
 from training.corpus.dataset import PreparedDataset
 from training.corpus.options import PrepareOptions
 from training.corpus.preparation import prepare
 from training.evaluation.summary import System, format_table, summarise
 from training.loop import CollapseError
-from training.stages import PRODUCT, REFERENCE
+from training.session import PRODUCT, REFERENCE
 from training.train import begin
 
 VOCABULARY = 4000

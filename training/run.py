@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import torch
 
-from training.config import Config, from_tree, to_tree
+from training.composition import from_tree, to_tree
+from training.config import Config
 from training.errors import RunError
 
 FORMAT: Final = 1

@@ -11,14 +11,16 @@ from chatbot.bundle import Bundle, bundle_digest, finish_interrupted_save, load_
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import Tokenizer
-from training.config import Config, to_tree
+from training.composition import to_tree
+from training.config import Config
 from training.corpus.dataset import PreparedDataset
 from training.errors import ConfigError, RunError
 from training.evaluation.probe import make_probe_set
 from training.loop import Progress
 from training.precision import Precision, choose_precision
 from training.run import Run
-from training.stages import PRODUCT, REFERENCE, Report, Session, run_one
+from training.session import PRODUCT, REFERENCE, Report, Session
+from training.stages import run_one
 
 
 def begin(config: Config, recipe: str, data: Path, out: Path, report: Report) -> None:

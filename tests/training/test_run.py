@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from training.config import Config, compose
+from training.composition import compose
+from training.config import Config
 from training.errors import RunError
 from training.run import METRICS, SAMPLES, STATE, Run
 

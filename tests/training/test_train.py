@@ -23,7 +23,8 @@ from chatbot.tokenizer import TURN
 from tests.training.conftest import write_dialogues
 from tests.training.toys import CPU, same
 from training.batches import make_batch
-from training.config import Config, compose
+from training.composition import compose
+from training.config import Config
 from training.corpus.dataset import PreparedDataset
 from training.corpus.errors import CorpusError
 from training.corpus.options import PrepareOptions
@@ -41,7 +42,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from training.config import compose
+from training.composition import compose
 from training.train import begin, resume
 
 torch.set_num_threads(1)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from training import config
-from training.config import Config, compose, from_tree, names, to_tree
+from training.composition import compose, from_tree, names, to_tree
+from training.config import Config
 from training.errors import ConfigError
 
 
@@ -62,7 +63,7 @@ def test_settings_are_read_as_toml_and_bare_words_as_strings(setting: str, read:
     ("setting", "message"),
     [
         ("mle.stepz=3", "unknown key 'mle.stepz', expected one of mle.steps, mle.minutes"),
-        ("nothing=3", "unknown key 'nothing', expected one of stages, start, seed"),
+        ("nothing=3", "unknown key 'nothing', expected one of stages, system, start, seed"),
         (
             "discriminator.shape.depth=3",
             "unknown key 'discriminator.shape.depth', expected one of .*shape.architecture",

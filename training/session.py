@@ -1,0 +1,78 @@
+"""What all stages of a run share: data, models, random streams, and where a model is kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from chatbot.bundle import Bundle, Limits, save_bundle
+from chatbot.discriminator import Discriminator
+from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.tokenizer import Tokenizer
+from training.batches import Batches
+from training.card import model_card
+from training.config import Config, Stage
+from training.corpus.dataset import PreparedDataset
+from training.evaluation.probe import ProbeSet
+from training.objectives.discrimination import Discrimination
+from training.precision import Precision
+from training.run import Run
+
+Report = Callable[[str, float | None, str], None]
+"""Told the stage, the share of it that is done (None: unchanged), and a line for the user (empty: nothing to say)."""
+
+PRODUCT = "bundle"
+"""What a run is for: the best model so far."""
+REFERENCE = "mle"
+"""In adversarial runs: the model after maximum likelihood, with the pretrained discriminator once there is one."""
+
+
+@dataclass
+class Session:
+    """What all stages of a run share."""
+
+    run: Run
+    config: Config
+    precision: Precision
+    about: dict[str, Any]
+    data: PreparedDataset
+    tokenizer: Tokenizer
+    generator: Seq2SeqGenerator
+    discriminator: Discriminator
+    probe: ProbeSet
+    rng: torch.Generator
+    device: torch.device
+    report: Report
+
+    def keep(self, name: str, step: int, stage: Stage, metrics: dict[str, float]) -> None:
+        """Write the models as the bundle `name` of the run."""
+        info = {"recipe": self.about["recipe"], "stage": stage, "step": step, "metrics": metrics}
+        judged = None if stage == "mle" else self.discriminator
+        limits = Limits(self.config.data.context_tokens, self.config.data.reply_tokens)
+        card = model_card(self.config, self.about, self.data.summary, info)
+        save_bundle(Bundle(self.generator, judged, self.tokenizer, limits, card, info), self.run.directory / name)
+
+    def batches(self, size: int, salt: int) -> Batches:
+        """Return training batches in an order of their own for each `salt`."""
+        seed = self.config.seed * 1000 + salt
+        return Batches(self.data.split("train"), size, self.config.data, seed, self.device)
+
+    @cached_property
+    def discrimination(self) -> Discrimination:
+        """Return how D learns: one for both of its stages, so the second goes on where the first ended.
+
+        Its optimizer, old fakes, held-out accuracy and place in the data carry over; begun anew, the gate would know
+        nothing, and D would meet in the same order the very pairs that it was pretrained on.
+        """
+        judge = self.config.discriminator
+        return Discrimination(
+            self.discriminator,
+            self.generator,
+            self.batches(judge.batch, 1),
+            self.probe.answered,
+            judge,
+            self.precision,
+            self.rng,
+        )
