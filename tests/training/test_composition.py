@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from training import config
 from training.composition import compose, from_tree, names, to_tree
 from training.config import Config
 from training.errors import ConfigError
@@ -126,4 +125,4 @@ def test_a_config_is_a_value() -> None:
     assert replace(one, seed=1) != one
     with pytest.raises(AttributeError):
         one.seed = 3  # type: ignore[misc]
-    assert config.from_tree({}) == Config()
+    assert from_tree({}) == Config()
