@@ -1,0 +1,1 @@
+"""Experiments whose truth is known exactly: the SeqGAN oracle, and StepGAN's Counting task."""

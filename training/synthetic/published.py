@@ -1,0 +1,181 @@
+"""SeqGAN as published (Yu et al. 2017): Monte-Carlo search, a convolutional discriminator, their schedule.
+
+Nothing is improved here, so that the paper's number can be reproduced and taken apart: the reward has no baseline. The
+same code with a constant in the discriminator's place is the placebo. B sequences, T tokens, N rollouts.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_
+
+from training.losses import policy_gradient
+from training.precision import Precision, autocast
+from training.synthetic.cnn import ConvolutionalDiscriminator
+from training.synthetic.lstm import Carried, SequenceModel
+
+Watch = Callable[[int, SequenceModel, dict[str, float]], None]
+"""Told after how many rounds, the model, and what was measured on the way."""
+
+_CPU = torch.device("cpu")
+_SCORED = 1024
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Say who learns how often; the defaults are the published code's."""
+
+    rounds: int = 200
+    batch: int = 64
+    rollouts: int = 16
+    learning_rate: float = 1e-2
+    clip: float = 5.0
+    rollout_lag: float = 0.8
+    """How much of the rollout policy stays when G has taken a step."""
+    judge_rate: float = 1e-4
+    judge_penalty: float = 0.2
+    pretraining: int = 50
+    """Sets of fakes, as many as there are reals, before the first round; each is gone through `judge_epochs` times."""
+    judge_sets: int = 5
+    """Fresh sets of fakes in a round (d-steps)."""
+    judge_epochs: int = 3
+    evaluate_every: int = 5
+
+
+class PublishedSeqGAN:
+    """Let G and D take turns."""
+
+    def __init__(
+        self,
+        generator: SequenceModel,
+        discriminator: ConvolutionalDiscriminator | None,
+        reals: Tensor,
+        held_out: Tensor,
+        schedule: Schedule,
+        precision: Precision,
+        rng: torch.Generator,
+    ) -> None:
+        """Without a discriminator every sequence is worth 1: the placebo."""
+        self.generator, self.discriminator = generator, discriminator
+        self.reals, self.held_out = reals, held_out
+        self.schedule, self.precision, self.rng = schedule, precision, rng
+        self.rollout_policy = copy.deepcopy(generator).requires_grad_(False)
+        self.optimizer = torch.optim.Adam(generator.parameters(), lr=schedule.learning_rate)
+        if discriminator is not None:
+            self.judge_optimizer = torch.optim.Adam(discriminator.parameters(), lr=schedule.judge_rate)
+
+    def run(self, watch: Watch) -> None:
+        """Pretrain D, then play the rounds; `watch` sees G before the first and at the schedule's cadence."""
+        plan = self.schedule
+        for done in range(plan.pretraining if self.discriminator is not None else 0):
+            self.teach_judge()
+            watch(done - plan.pretraining, self.generator, self.judge_accuracy())
+        watch(0, self.generator, self.judge_accuracy())
+        for number in range(1, plan.rounds + 1):
+            metrics = self.round()
+            if number % plan.evaluate_every == 0 or number == plan.rounds:
+                watch(number, self.generator, metrics | self.judge_accuracy())
+
+    def round(self) -> dict[str, float]:
+        """Take one step of G by its samples' Monte-Carlo rewards, then teach D by fresh sets of fakes."""
+        sequences = self.generator.draw(self.schedule.batch, self.rng)
+        rewards = self.rewards(sequences)
+        self.generator.train()
+        chosen = self.generator.log_probabilities(sequences)
+        # The published loss is the sum over tokens; clipping its gradient by norm makes the difference matter.
+        loss = policy_gradient(chosen, rewards, torch.ones_like(rewards, dtype=torch.bool)) * rewards.numel()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(self.generator.parameters(), self.schedule.clip)
+        self.optimizer.step()
+        self._follow()
+        if self.discriminator is not None:
+            for _ in range(self.schedule.judge_sets):
+                self.teach_judge()
+        return {"reward": float(rewards.mean())}
+
+    def _follow(self) -> None:
+        """Let the rollout policy follow G, its embeddings at once and the rest with a lag, as published."""
+        lag = self.schedule.rollout_lag
+        with torch.no_grad():
+            for (name, old), new in zip(
+                self.rollout_policy.named_parameters(), self.generator.parameters(), strict=True
+            ):
+                old.lerp_(new, 1.0 if name.startswith("embedding") else 1 - lag)
+
+    def rewards(self, sequences: Tensor) -> Tensor:
+        """Return the action value of every token of sequences [B, T]: D's mean probability over N rollouts."""
+        if self.discriminator is None:
+            return torch.ones(sequences.shape)
+        return monte_carlo(self.rollout_policy, self._probabilities, sequences, self.schedule.rollouts, self.rng)
+
+    @torch.no_grad()
+    def _probabilities(self, sequences: Tensor) -> Tensor:
+        assert self.discriminator is not None
+        self.discriminator.eval()
+        parts = torch.split(sequences, _SCORED)
+        with autocast(self.precision, _CPU):
+            return torch.cat([torch.sigmoid(self.discriminator(part)) for part in parts])
+
+    def teach_judge(self) -> None:
+        """Draw as many fakes as there are reals, and go through both in mixed batches for some epochs."""
+        assert self.discriminator is not None
+        fakes = self.generator.draw(len(self.reals), self.rng)
+        everything = torch.cat((self.reals, fakes))
+        labels = torch.cat((torch.ones(len(self.reals)), torch.zeros(len(fakes))))
+        self.discriminator.train()
+        for _ in range(self.schedule.judge_epochs):
+            order = torch.randperm(len(everything), generator=self.rng)
+            for chosen in torch.split(order, self.schedule.batch):
+                with autocast(self.precision, _CPU):
+                    logits = self.discriminator(everything[chosen])
+                loss = functional.binary_cross_entropy_with_logits(logits, labels[chosen])
+                loss = loss + self.schedule.judge_penalty * self.discriminator.penalty()
+                self.judge_optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.judge_optimizer.step()
+
+    def judge_accuracy(self) -> dict[str, float]:
+        """Return the share taken for real of fresh fakes, of the training reals, and of reals that D never saw.
+
+        The last is the figure to look at: a D that has memorised its positives calls nothing else real.
+        """
+        if self.discriminator is None:
+            return {}
+        sets = {"fakes": self.generator.draw(1000, self.rng), "reals": self.reals[:1000], "held_out": self.held_out}
+        return {
+            f"{name}_taken_for_real": float((self._probabilities(rows[:1000]) > 0.5).float().mean())
+            for name, rows in sets.items()
+        }
+
+
+@torch.no_grad()
+def monte_carlo(
+    policy: SequenceModel,
+    score: Callable[[Tensor], Tensor],
+    sequences: Tensor,
+    rollouts: int,
+    rng: torch.Generator,
+) -> Tensor:
+    """Return [B, T]: the mean score of N sequences that go on from sequences[:, :t+1] by `policy` (equation 4).
+
+    `score` turns sequences [B, T] into [B]. The last token gets the score of the sequence itself. Prefix states are
+    shared: every sequence is read once, and its rollouts leave from the states on the way.
+    """
+    policy.eval()
+    count, length = sequences.shape
+    values = score(sequences)[:, None].expand(-1, length).clone()
+    carried: Carried | None = None
+    previous = torch.zeros(count, 1, dtype=torch.long)
+    for t in range(length - 1):
+        _, carried = policy.advance(previous, carried)
+        previous = sequences[:, t : t + 1]
+        lanes = torch.arange(count).repeat_interleave(rollouts)
+        begun = (carried[0][:, lanes], carried[1][:, lanes])
+        ended = policy.go_on(sequences[lanes, : t + 1], begun, rng)
+        values[:, t] = score(ended).view(count, rollouts).mean(1)
+    return values
