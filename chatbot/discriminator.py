@@ -30,6 +30,11 @@ class Discriminator(nn.Module):
         logits: Tensor = self.head(self.trunk.unroll(state, reply)).squeeze(-1).float()
         return logits
 
+    def judge_soft(self, state: State, soft: Tensor) -> Tensor:
+        """Return logits [B, T] (float32) of replies of distributions [B, T, V] in place of tokens."""
+        logits: Tensor = self.head(self.trunk.read(state, self.trunk.embed_soft(soft))).squeeze(-1).float()
+        return logits
+
 
 def final_logits(logits: Tensor, reply: Tensor) -> Tensor:
     """Return the logit [B] of each whole reply: that of the last token before the padding of reply [B, T]."""

@@ -23,6 +23,8 @@ class Generator(nn.Module, ABC):
     vocabulary_size: int
     reply_tokens: int
     """The longest reply it can write, end token counted."""
+    width: int
+    """Of the hidden states."""
 
     @abstractmethod
     def encode(self, context: Tensor) -> State:

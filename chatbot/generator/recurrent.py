@@ -100,8 +100,8 @@ class RecurrentTrunk(Trunk):
         self.encoder_norm = nn.LayerNorm(config.width)
         self.decoder_norm = nn.LayerNorm(config.width)
 
-    def encode(self, context: Tensor) -> RecurrentState:
-        """Read contexts [B, S] and return B lanes with empty replies."""
+    def read_context(self, context: Tensor) -> Tensor:
+        """Return the encoded contexts [B, S, D]."""
         mask = context != PAD
         positions = torch.arange(context.shape[1], device=context.device)
         turned = mask.sum(1, keepdim=True) - 1 - positions
@@ -109,24 +109,30 @@ class RecurrentTrunk(Trunk):
         x = self.embed_context(context)
         for layer in self.encoder:
             x = layer(x, reverse)
-        x = self.encoder_norm(x)
+        read: Tensor = self.encoder_norm(x)
+        return read
+
+    def encode(self, context: Tensor) -> RecurrentState:
+        """Read contexts [B, S] and return B lanes with empty replies."""
+        mask = context != PAD
+        x = self.read_context(context)
         memory = [cast(DecoderLayer, layer).cross.remember(x) for layer in self.decoder]
         mean = (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
         carried = torch.tanh(self.bridge(mean)).chunk(len(self.decoder), dim=-1)
         return RecurrentState(memory, mask, list(carried))
 
-    def unroll(self, state: State, tokens: Tensor) -> Tensor:
-        """Read tokens [B, T] from the start of the reply and return hidden states [B, T, D]."""
-        return self._advance(state, tokens)[0]
+    def read(self, state: State, embedded: Tensor) -> Tensor:
+        """Read embeddings [B, T, D] from the start of the reply and return hidden states [B, T, D]."""
+        return self._advance(state, embedded)[0]
 
-    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, RecurrentState]:
-        """Read one token [B] more in every lane and return its hidden state [B, D]."""
-        hidden, state = self._advance(state, tokens[:, None])
+    def read_step(self, state: State, embedded: Tensor) -> tuple[Tensor, RecurrentState]:
+        """Read one embedding [B, D] more in every lane and return its hidden state [B, D]."""
+        hidden, state = self._advance(state, embedded[:, None])
         return hidden[:, 0], state
 
-    def _advance(self, state: State, tokens: Tensor) -> tuple[Tensor, RecurrentState]:
+    def _advance(self, state: State, embedded: Tensor) -> tuple[Tensor, RecurrentState]:
         assert isinstance(state, RecurrentState)
-        x = self.dropout(self.embed(tokens))
+        x = self.dropout(embedded)
         carried = []
         for layer, memory, before in zip(self.decoder, state.memory, state.carried, strict=True):
             x, after = layer(x, memory, state.mask, before)

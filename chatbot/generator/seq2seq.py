@@ -24,6 +24,7 @@ class Seq2SeqGenerator(Generator):
         super().__init__()
         self.vocabulary_size = vocabulary_size
         self.reply_tokens = reply_tokens
+        self.width = config.width
         self.context_tokens = context_tokens
         self.trunk = build_trunk(config, vocabulary_size, context_tokens, reply_tokens)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
@@ -44,4 +45,9 @@ class Seq2SeqGenerator(Generator):
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
         """Append one token [B] to every lane and return the logits of the next [B, V]."""
         hidden, state = self.trunk.step(state, tokens)
+        return self.project(hidden).float(), state
+
+    def step_soft(self, state: State, soft: Tensor) -> tuple[Tensor, State]:
+        """Append the expected embedding of a distribution over tokens [B, V] to every lane; otherwise like `step`."""
+        hidden, state = self.trunk.read_step(state, self.trunk.embed_soft(soft))
         return self.project(hidden).float(), state

@@ -104,22 +104,28 @@ class TransformerTrunk(Trunk):
         for positions in (self.context_positions, self.reply_positions):
             nn.init.normal_(positions.weight, std=0.1)
 
-    def encode(self, context: Tensor) -> TransformerState:
-        """Read contexts [B, S] and return B lanes with empty replies."""
+    def read_context(self, context: Tensor) -> Tensor:
+        """Return the encoded contexts [B, S, D]."""
         mask = context != PAD
         from_end = mask.flip(1).cumsum(1).flip(1) - 1
         x = self.embed_context(context) + self.context_positions(from_end.clamp(min=0))
         for layer in self.encoder:
             x = layer(x, mask)
-        x = self.encoder_norm(x)
+        read: Tensor = self.encoder_norm(x)
+        return read
+
+    def encode(self, context: Tensor) -> TransformerState:
+        """Read contexts [B, S] and return B lanes with empty replies."""
+        mask = context != PAD
+        x = self.read_context(context)
         memory = [cast(DecoderLayer, layer).cross.remember(x) for layer in self.decoder]
         return TransformerState(memory, mask, [], mask.new_zeros(len(context), dtype=torch.long))
 
-    def unroll(self, state: State, tokens: Tensor) -> Tensor:
-        """Read tokens [B, T] from the start of the reply and return hidden states [B, T, D]."""
+    def read(self, state: State, embedded: Tensor) -> Tensor:
+        """Read embeddings [B, T, D] from the start of the reply and return hidden states [B, T, D]."""
         assert isinstance(state, TransformerState)
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
-        x = self.dropout(self.embed(tokens) + self.reply_positions(positions))
+        positions = torch.arange(embedded.shape[1], device=embedded.device)
+        x = self.dropout(embedded + self.reply_positions(positions))
         for module, memory in zip(self.decoder, state.memory, strict=True):
             layer = cast(DecoderLayer, module)
             query, key, value = layer.attention.project(x)
@@ -128,13 +134,19 @@ class TransformerTrunk(Trunk):
         hidden: Tensor = self.decoder_norm(x)
         return hidden
 
-    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, TransformerState]:
-        """Read one token [B] more in every lane and return its hidden state [B, D]; the cache is written in place."""
+    def read_step(self, state: State, embedded: Tensor) -> tuple[Tensor, TransformerState]:
+        """Read one embedding [B, D] more in every lane and return its hidden state [B, D].
+
+        The cache is written in place, but where gradients are kept it is a new one in every step: what attention has
+        read must stay as it was for the way back.
+        """
         assert isinstance(state, TransformerState)
-        lanes = torch.arange(len(tokens), device=tokens.device)
-        x = self.dropout(self.embed(tokens) + self.reply_positions(state.position))[:, None]
-        seen_before = torch.arange(self.reply_tokens, device=tokens.device) <= state.position[:, None]
+        lanes = torch.arange(len(embedded), device=embedded.device)
+        x = self.dropout(embedded + self.reply_positions(state.position))[:, None]
+        seen_before = torch.arange(self.reply_tokens, device=embedded.device) <= state.position[:, None]
         cache = state.cache
+        if torch.is_grad_enabled():
+            cache = [(keys.clone(), values.clone()) for keys, values in cache]
         for index, (module, memory) in enumerate(zip(self.decoder, state.memory, strict=True)):
             layer = cast(DecoderLayer, module)
             query, key, value = layer.attention.project(x)

@@ -51,21 +51,38 @@ class Trunk(nn.Module, ABC):
             self.embedding.weight[PAD].zero_()
 
     @abstractmethod
+    def read_context(self, context: Tensor) -> Tensor:
+        """Return the encoded contexts [B, S, D] of contexts [B, S]; what stands at padding means nothing."""
+
+    @abstractmethod
     def encode(self, context: Tensor) -> State:
         """Read contexts [B, S] and return B lanes with empty replies."""
 
     @abstractmethod
-    def unroll(self, state: State, tokens: Tensor) -> Tensor:
-        """Read tokens [B, T] from the start of the reply and return hidden states [B, T, D]; t sees tokens[:, :t+1]."""
+    def read(self, state: State, embedded: Tensor) -> Tensor:
+        """Read embeddings [B, T, D] from the start of the reply and return hidden states [B, T, D]; t sees up to t."""
 
     @abstractmethod
+    def read_step(self, state: State, embedded: Tensor) -> tuple[Tensor, State]:
+        """Read one embedding [B, D] more in every lane and return its hidden state [B, D]."""
+
+    def unroll(self, state: State, tokens: Tensor) -> Tensor:
+        """Read tokens [B, T] from the start of the reply and return hidden states [B, T, D]; t sees tokens[:, :t+1]."""
+        return self.read(state, self.embed(tokens))
+
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
         """Read one token [B] more in every lane and return its hidden state [B, D]."""
+        return self.read_step(state, self.embed(tokens))
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return token embeddings [..., D] of unit scale."""
         embedded: Tensor = self.embedding(tokens) * self.config.width**0.5
         return embedded
+
+    def embed_soft(self, soft: Tensor) -> Tensor:
+        """Return the expected embedding [..., D] of tokens distributed as `soft` [..., V]; a one-hot row is a token."""
+        expected: Tensor = (soft @ self.embedding.weight).to(self.embedding.weight.dtype) * self.config.width**0.5
+        return expected
 
     def embed_context(self, context: Tensor) -> Tensor:
         """Return embeddings [B, S, D] that also say how many turns back a token stands.

@@ -18,10 +18,12 @@ from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import TrunkConfig
 from chatbot.tokenizer import PAD, TURN
 from training.batches import Batch, Batches
-from training.config import AdversarialConfig, DataConfig, DiscriminatorConfig
+from training.config import AdversarialConfig, DataConfig, DiscriminatorConfig, MLEConfig
 from training.corpus.dataset import Split
 from training.objectives.cseqgan import ConditionalSeqGAN
 from training.objectives.discrimination import Discrimination
+from training.objectives.mle import MaximumLikelihood
+from training.objectives.relaxed import Players
 from training.rewards import draw_seeds
 
 Architecture = Literal["recurrent", "transformer"]
@@ -142,8 +144,9 @@ def seqgan(
     split = split_of(pairs)
     frozen = reference if reference is not None else twin(learner)
     discrimination = Discrimination(
-        judge, learner, Batches(split, judging.batch, DATA, 1, CPU), batch_of(pairs), judging, "fp32", rng
-    )
+        judge, learner, Batches(split, judging.batch, DATA, 1, CPU), batch_of(pairs), judging, "fp32", rng,
+        one_prefix=config.credit == "regs",
+    )  # fmt: skip
     batches = Batches(split, config.contexts, DATA, 2, CPU)
     return ConditionalSeqGAN(learner, frozen, discrimination, batches, config, "fp32", rng)
 
@@ -188,3 +191,49 @@ def same(replies: Tensor, right: Tensor) -> float:
     longest = max(replies.shape[1], right.shape[1])
     grow = [torch.nn.functional.pad(t, (0, longest - t.shape[1]), value=PAD) for t in (replies, right)]
     return float((grow[0] == grow[1]).all(1).float().mean())
+
+
+class VectorJudge(nn.Module):
+    """A discriminator of relaxed replies that gives the logits [B, T] that `opinion` gives of vectors [B, T, V]."""
+
+    def __init__(self, opinion: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.opinion = opinion
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def encode(self, context: Tensor) -> ContextState:
+        """Take the contexts as they are."""
+        return ContextState(context)
+
+    def judge_soft(self, state: ContextState, soft: Tensor) -> Tensor:
+        """Return the opinion."""
+        return self.opinion(soft)
+
+
+def players(
+    learner: Seq2SeqGenerator,
+    judge: nn.Module,
+    pairs: Sequence[Pair],
+    *,
+    judging: DiscriminatorConfig | None = None,
+    **settings: object,
+) -> Players:
+    """Put generator and D together on `pairs`; teacher forcing is off unless `settings` say otherwise."""
+    config = AdversarialConfig(**{"contexts": 8, "teacher_forcing": 0.0, "teacher_forcing_end": 0.0, **settings})
+    batches = Batches(split_of(pairs), config.contexts, DATA, 2, CPU)
+    return Players(learner, judge, batches, config, judging or DiscriminatorConfig(), "fp32")
+
+
+def ambiguous_task() -> list[Pair]:
+    """Return one context with every word as a reply, all equally often."""
+    return [([3], [word]) for word in WORDS] * 8
+
+
+def perfect_generator(architecture: Architecture = "recurrent") -> Seq2SeqGenerator:
+    """Return a generator that has learnt `ambiguous_task`: its own replies are distributed like the human ones."""
+    model = generator(architecture)
+    batches = Batches(split_of(ambiguous_task()), 16, DATA, 1, CPU)
+    learning = MaximumLikelihood(model, batches, MLEConfig(learning_rate=1e-2, warmup=0), "fp32")
+    for i in range(150):
+        learning.step(i / 150)
+    return model
