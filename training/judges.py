@@ -1,0 +1,137 @@
+"""What a simulated turn is worth to a judge that never learns: equations 1 to 3 of Li et al. 2016, "Deep Reinforcement
+Learning for Dialogue Generation", and a discriminator that was trained beforehand.
+
+Pure functions of frozen models and tensors; each turn is judged by itself. N turns, S context tokens, T tokens of a
+turn, D width.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from chatbot.discriminator import Discriminator, final_logits
+from chatbot.generator.interface import Generator, State
+from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.tokenizer import PAD
+from training.config import JudgedConfig
+from training.losses import reply_mask, token_log_probabilities
+from training.rewards import sequence_reward
+from training.selftalk import SelfTalk
+from training.turns import alone, turn_back
+
+SMALLEST_COSINE = 0.05
+"""Turns that have less than this in common flow no better than turns that have this; the logarithm ends at 3."""
+_ROWS = 256  # turns that a model looks at together: logits over the vocabulary are large
+
+
+def ease_of_answering(reference: Generator, after: Tensor, dull: list[Tensor]) -> Tensor:
+    """Return how hard it is to answer dully, [N]: the mean over dull replies s [T] of -log P(s | after) / |s|.
+
+    `after` [N, S] is the context with the judged turn in it. Never negative; the more, the less the frozen model
+    expects a dull reply (equation 1).
+    """
+    surprise = []
+    for rows in torch.split(after, _ROWS):
+        state = reference.encode(rows)
+        replies = [reply.to(after.device).expand(len(rows), -1) for reply in dull]
+        surprise.append(-torch.stack([_mean_log_probability(reference, state, r) for r in replies]).mean(0))
+    return torch.cat(surprise)
+
+
+def information_flow(represent: Callable[[Tensor], Tensor], turn: Tensor, previous: Tensor) -> Tensor:
+    """Return -log cos of the representations of a turn [N, T] and its speaker's turn before, [N] (equation 2).
+
+    0 where both say the same, more where something new is said. The logarithm knows no cosine below zero, so it is
+    taken of at least `SMALLEST_COSINE`. Without a turn before (nothing but PAD) there is no flow: 0.
+    """
+    cosine = cosine_similarity(represent(turn), represent(previous), dim=1)
+    return -cosine.clamp(SMALLEST_COSINE, 1.0).log() * (previous != PAD).any(1)
+
+
+def coherence(reference: Generator, backward: Seq2SeqGenerator, context: Tensor, turn: Tensor) -> Tensor:
+    """Return log P(turn | context) / |turn| + log P_backward(last turn of the context | turn) / its length, [N].
+
+    Never positive; the second term punishes what would fit every context (equation 3).
+    """
+    answered = turn_back(context, 0)[:, : backward.reply_tokens]
+    forwards = mean_log_probability(reference, context, turn)
+    return forwards + mean_log_probability(backward, alone(turn, backward.context_tokens), answered)
+
+
+def human_likeness(
+    discriminator: Discriminator, context: Tensor, turn: Tensor, finished: Tensor, clip: float
+) -> Tensor:
+    """Return the frozen D's reward of each turn, [N]: see `sequence_reward`."""
+    logits = [
+        final_logits(discriminator(discriminator.encode(c), t), t)
+        for c, t in zip(torch.split(context, _ROWS), torch.split(turn, _ROWS), strict=True)
+    ]
+    return sequence_reward(torch.cat(logits), finished, clip)
+
+
+def mean_log_probability(model: Generator, context: Tensor, reply: Tensor) -> Tensor:
+    """Return log P(reply | context) in nats per token, [N]."""
+    values = [
+        _mean_log_probability(model, model.encode(c), r)
+        for c, r in zip(torch.split(context, _ROWS), torch.split(reply, _ROWS), strict=True)
+    ]
+    return torch.cat(values)
+
+
+def _mean_log_probability(model: Generator, state: State, reply: Tensor) -> Tensor:
+    return token_log_probabilities(model, state, reply).sum(1) / reply_mask(reply).sum(1).clamp(min=1)
+
+
+def representation(model: Seq2SeqGenerator, turn: Tensor) -> Tensor:
+    """Return the mean of the encoder's states over the tokens of each turn [N, T], read alone: [N, D]."""
+    context = alone(turn, model.context_tokens)
+    mask = (context != PAD)[..., None]
+    return (model.trunk.read_context(context).float() * mask).sum(1) / mask.sum(1)
+
+
+class Judge:
+    """Hold the frozen models and ask each part for its opinion."""
+
+    def __init__(
+        self,
+        reference: Seq2SeqGenerator,
+        backward: Seq2SeqGenerator | None,
+        discriminator: Discriminator,
+        dull: list[Tensor],
+        config: JudgedConfig,
+        clip: float,
+    ) -> None:
+        """`backward` may be missing when coherence has no weight. The models are frozen here and now."""
+        self.reference = reference.eval().requires_grad_(False)
+        self.backward = None if backward is None else backward.eval().requires_grad_(False)
+        self.discriminator = discriminator.eval().requires_grad_(False)
+        self.dull = dull
+        self.weights = {
+            "ease": config.ease,
+            "flow": config.flow,
+            "coherence": config.coherence,
+            "discriminator": config.discriminator,
+        }
+        self.clip = clip
+
+    @torch.no_grad()
+    def judge(self, talk: SelfTalk) -> dict[str, Tensor]:
+        """Return the reward [N] of every turn by each part that has a weight, in their own units."""
+        parts: dict[str, Tensor] = {}
+        if self.weights["ease"]:
+            parts["ease"] = ease_of_answering(self.reference, talk.after, self.dull)
+        if self.weights["flow"]:
+            parts["flow"] = information_flow(partial(representation, self.reference), talk.tokens, talk.previous)
+        if self.weights["coherence"]:
+            if self.backward is None:
+                raise ValueError("coherence has a weight, but there is no backward model")
+            parts["coherence"] = coherence(self.reference, self.backward, talk.context, talk.tokens)
+        if self.weights["discriminator"]:
+            self.discriminator.eval()
+            parts["discriminator"] = human_likeness(
+                self.discriminator, talk.context, talk.tokens, talk.finished, self.clip
+            )
+        return parts
