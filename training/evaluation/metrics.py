@@ -1,4 +1,4 @@
-"""What replies look like as a set: diversity, dullness, length; and the two ratios that training watches.
+"""What replies look like as a set: diversity, copying, length; and the two ratios that training watches.
 
 Pure functions. A reply is a sequence of tokens without its end token: ids, words, or the characters of a string.
 `R` replies. Knows no model, tokenizer or torch.
@@ -75,6 +75,82 @@ def repeated_ngram_share(replies: Sequence[Reply], n: int = 3) -> float:
     return repeated / total if total else 0.0
 
 
+def copy_rate(replies: Sequence[Reply], *, contexts: Sequence[Reply], n: int = 2) -> float:
+    """Return the share of the n-grams of R replies that stand in the reply's own context; 0 without any n-gram.
+
+    Counted over all replies together, each occurrence by itself. A context is one row of tokens: what joins its turns
+    should be no token of a reply. Raises ValueError without replies, or with another number of contexts.
+    """
+    if len(contexts) != len(_some(replies)):
+        raise ValueError(f"{len(contexts)} contexts for {len(replies)} replies")
+    total = copied = 0
+    for reply, context in zip(replies, contexts, strict=True):
+        there = set(_ngrams(_hashable(context), n))
+        grams = list(_ngrams(_hashable(reply), n))
+        total += len(grams)
+        copied += sum(gram in there for gram in grams)
+    return copied / total if total else 0.0
+
+
+def self_bleu(
+    replies: Sequence[Reply], n: int = 4, *, hypotheses: int = 200, references: int = 200, seed: int = 0
+) -> float:
+    """Return the mean BLEU-n, 0 to 1, of replies with other replies as references: 1 where all say the same.
+
+    A random choice of `hypotheses` replies, each against the same random choice of `references` replies but for
+    itself. It grows with the number of references: compare only values over the same one. BLEU is that of a
+    sentence: the orders that it is long enough for, the closest length, and .1 for the count of an order without a
+    match (0 where nothing matches); an empty reply has 1 when another one is empty, else 0. Raises ValueError for
+    fewer than two replies.
+
+    Paper: Zhu et al. 2018, "Texygen"; Papineni et al. 2002, "Bleu"; smoothing of Chen and Cherry 2014, "A Systematic
+    Comparison of Smoothing Techniques for Sentence-Level BLEU" (method 1).
+    """
+    rows = [_hashable(reply) for reply in replies]
+    if len(rows) < 2 or hypotheses < 1 or references < 2:
+        raise ValueError(
+            f"{len(rows)} replies, {hypotheses} hypotheses and {references} references: self-BLEU needs two"
+        )
+    rng = np.random.default_rng(seed)
+    asked, against = (rng.permutation(len(rows))[:count].tolist() for count in (hypotheses, references))
+    known = _References([rows[i] for i in against], n)
+    return math.fsum(known.bleu(rows[i], against.index(i) if i in against else None) for i in asked) / len(asked)
+
+
+class _References:
+    """References for BLEU, of which any one can be left out."""
+
+    def __init__(self, rows: Sequence[tuple[Hashable, ...]], n: int) -> None:
+        self._lengths = [len(row) for row in rows]
+        self._n = n
+        self._most: dict[tuple[Hashable, ...], tuple[int, int, int]] = {}
+        """The most that an n-gram occurs in one reference, which one that is, and the most in another one."""
+        for owner, row in enumerate(rows):
+            for gram, count in Counter(_up_to(row, n)).items():
+                most, first, second = self._most.get(gram, (0, -1, 0))
+                if count > most:
+                    self._most[gram] = (count, owner, most)
+                elif count > second:
+                    self._most[gram] = (most, first, count)
+
+    def bleu(self, row: tuple[Hashable, ...], left_out: int | None) -> float:
+        """Return the BLEU of `row` with all references but the one `left_out`."""
+        lengths = [length for i, length in enumerate(self._lengths) if i != left_out]
+        if not row:
+            return float(0 in lengths)
+        orders = min(self._n, len(row))
+        matched = [0] * orders
+        for gram, count in Counter(_up_to(row, orders)).items():
+            most, owner, second = self._most.get(gram, (0, -1, 0))
+            matched[len(gram) - 1] += min(count, second if owner == left_out else most)
+        if not any(matched):
+            return 0.0
+        closest = min(lengths, key=lambda length: (abs(length - len(row)), length))
+        brevity = min(0.0, 1 - closest / len(row))
+        precisions = [math.log((match or 0.1) / (len(row) - order)) for order, match in enumerate(matched)]
+        return math.exp(brevity + math.fsum(precisions) / orders)
+
+
 def discriminator_accuracy(real_logits: npt.ArrayLike, fake_logits: npt.ArrayLike) -> float:
     """Return the mean of the share of real replies above zero and the share of fake ones below it.
 
@@ -127,6 +203,11 @@ def _ngrams(reply: tuple[Hashable, ...], n: int) -> Iterator[tuple[Hashable, ...
     if n < 1:
         raise ValueError(f"{n}-grams: n is at least 1")
     return (reply[i : i + n] for i in range(len(reply) - n + 1))
+
+
+def _up_to(reply: tuple[Hashable, ...], n: int) -> Iterator[tuple[Hashable, ...]]:
+    """Yield the n-grams of all orders up to `n`."""
+    return itertools.chain.from_iterable(_ngrams(reply, order) for order in range(1, n + 1))
 
 
 def _all_ngrams(replies: Iterable[tuple[Hashable, ...]], n: int) -> Iterator[tuple[Hashable, ...]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sacrebleu.metrics.bleu import BLEU
 
 from training.evaluation import metrics
 
@@ -67,6 +68,50 @@ def test_repeated_ngram_share() -> None:
     assert metrics.repeated_ngram_share([[1, 2, 1, 2, 1, 2], [1, 2, 1]]) == 2 / 5
     assert metrics.repeated_ngram_share([[7, 7, 7]], n=1) == 2 / 3
     assert metrics.repeated_ngram_share([[1, 2]]) == 0.0
+
+
+def test_copy_rate() -> None:
+    # Bigrams 12 23 | 34 | none: 12 and 34 stand in their own context, 23 does not.
+    replies, contexts = [[1, 2, 3], [3, 4], [5]], [[0, 1, 2, 9, 3], [3, 4], [5]]
+    assert metrics.copy_rate(replies, contexts=contexts) == 2 / 3
+    assert metrics.copy_rate(replies, contexts=contexts, n=1) == 6 / 6
+    assert metrics.copy_rate(replies, contexts=[[3, 4], [1, 2, 3], []]) == 0.0
+    assert metrics.copy_rate([[1, 2, 1, 2]], contexts=[np.array([1, 2], np.uint16)]) == 2 / 3
+    assert metrics.copy_rate([[1]], contexts=[[1]]) == 0.0
+    with pytest.raises(ValueError, match="1 contexts for 3 replies"):
+        metrics.copy_rate(replies, contexts=[[1]])
+
+
+def test_self_bleu() -> None:
+    # 1 2 3 against 1 2 4: unigrams 2/3, bigrams 1/2, same length: sqrt(1/3), both ways
+    assert metrics.self_bleu([[1, 2, 3], [1, 2, 4]], 2) == pytest.approx(math.sqrt(1 / 3))
+    # 1 against 1 2: too short for bigrams, e^(1 - 2); 1 2 against 1: 1/2 and .1 / 1 for the bigram: sqrt(.05)
+    assert metrics.self_bleu([[1], [1, 2]], 2) == pytest.approx((math.exp(-1) + math.sqrt(0.05)) / 2)
+    assert metrics.self_bleu([[1, 2], [3, 4], [5, 6]]) == 0.0
+    assert metrics.self_bleu([[1, 2, 3, 4, 5]] * 9) == pytest.approx(1.0)
+    assert metrics.self_bleu([[], []]) == 1.0
+    assert metrics.self_bleu([[], [1]]) == 0.0
+    # The most that one reference holds counts: 1 1 has both its tokens in 1 1 2 only
+    assert metrics.self_bleu([[1, 1], [1, 1, 2]], 1) == pytest.approx((math.exp(-1 / 2) + 2 / 3) / 2)
+    with pytest.raises(ValueError, match="1 replies"):
+        metrics.self_bleu([[1]])
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=7), min_size=2, max_size=6), st.integers(1, 4))
+def test_self_bleu_is_that_of_sacrebleu(replies: list[list[int]], n: int) -> None:
+    judge = BLEU(max_ngram_order=n, smooth_method="floor", smooth_value=0.1, effective_order=True, tokenize="none")
+    texts = [" ".join(map(str, reply)) for reply in replies]
+    scores = [judge.sentence_score(text, texts[:i] + texts[i + 1 :]).score for i, text in enumerate(texts)]
+    assert metrics.self_bleu(replies, n) == pytest.approx(sum(scores) / len(scores) / 100)
+
+
+def test_self_bleu_of_a_sample_is_near_that_of_all() -> None:
+    rng = np.random.default_rng(0)
+    replies = [rng.integers(0, 12, rng.integers(3, 9)).tolist() for _ in range(400)]
+    whole = metrics.self_bleu(replies, 2, hypotheses=400, references=200)
+    assert metrics.self_bleu(replies, 2, seed=1) == pytest.approx(whole, abs=0.03)
+    assert metrics.self_bleu(replies, 2, seed=1) == metrics.self_bleu(replies, 2, seed=1)
+    assert metrics.self_bleu(replies, 2, references=20) < whole
 
 
 def test_discriminator_accuracy() -> None:
