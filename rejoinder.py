@@ -16,6 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+bench = typer.Typer(no_args_is_help=True, help="Experiments whose truth is known exactly.")
+app.add_typer(bench, name="bench")
+
 
 @app.command()
 def prepare(
@@ -137,6 +140,133 @@ def generate(
     with Display() as display:
         count = answer_file(Bot.load(model, device), source, target, template, display.count)
     typer.echo(f"{target}: {count:,} contexts answered")
+
+
+@app.command()
+def evaluate(
+    bundles: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]BUNDLE...",
+            help="Systems to compare; bundles of the same NAME are training seeds of one system.",
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Prepared dataset that the bundles were trained on.")],
+    out: Annotated[Path, typer.Option(help="Directory for the report: new, or that of the same evaluation.")],
+    contexts: Annotated[int, typer.Option(help="Test contexts that every system answers.")] = 1000,
+    training_contexts: Annotated[
+        int | None,
+        typer.Option(help="Validation contexts that fresh evaluators learn from; as many as --contexts by default."),
+    ] = None,
+    best_of: Annotated[
+        int, typer.Option(help="Add each system with the best of so many candidates by its own D; 1 adds none.")
+    ] = 8,
+    baseline: Annotated[
+        str | None, typer.Option(help="Name of the system to compare with; the first one by default.")
+    ] = None,
+    references: Annotated[
+        Path | None, typer.Option(help="JSONL (also .gz) of contexts with several human replies, for BLEU.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the replies, the evaluators and the intervals.")] = 0,
+    draws: Annotated[int, typer.Option(help="Random halves of the contexts that the intervals are made of.")] = 1000,
+    full: Annotated[
+        bool, typer.Option("--full", help="The Transformer evaluator over the whole sweep; several times as long.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")] = "auto",
+) -> None:
+    """Compare systems on held-out dialogues: quality against diversity over temperatures, with 95 % intervals.
+
+    Writes report.html (opens offline), report.json and report.csv. Human replies, and human replies to other contexts,
+    are measured beside the systems. An interrupted evaluation goes on where it was when it is called again.
+
+    Example: rejoinder evaluate MLE=runs/mle/bundle GAN=runs/gan/bundle --data data/support --out reports/gan
+    """
+    from training.commands import evaluate as run
+
+    run(
+        bundles,
+        data=data,
+        out=out,
+        contexts=contexts,
+        training_contexts=training_contexts or contexts,
+        best_of=best_of,
+        baseline=baseline,
+        references=references,
+        seed=seed,
+        draws=draws,
+        full=full,
+        device=device,
+    )
+
+
+@app.command()
+def compare(
+    data: Annotated[Path, typer.Argument(help="Prepared dataset.")],
+    out: Annotated[Path, typer.Option(help="Directory of the runs and of the report.")],
+    recipes: Annotated[
+        str, typer.Option(help="Comma-separated: recipes of `train` (mle: the start, continued), placebo, noise.")
+    ] = "mle,cseqgan,placebo",
+    budget: Annotated[float, typer.Option(help="Minutes of training for each recipe and seed.")] = 10.0,
+    seeds: Annotated[int, typer.Option(help="Training seeds of each recipe; three for a claim.")] = 1,
+    preset: Annotated[str | None, typer.Option(help="Size, as in `train`.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting in every run.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Bundle to start from; without it one is trained by maximum likelihood.")
+    ] = None,
+    contexts: Annotated[int, typer.Option(help="Test contexts of the evaluation.")] = 1000,
+    best_of: Annotated[int, typer.Option(help="Candidates of the reranked twins; 1: none.")] = 8,
+) -> None:
+    """Train several recipes from one start with the same budget, and evaluate all in one report.
+
+    What an interrupted comparison has finished is kept: the same command goes on.
+
+    Example: rejoinder compare data/support --out compared --recipes mle,gan,cseqgan,placebo --budget 20 --seeds 3
+    """
+    from training.commands import compare as run
+
+    run(
+        data,
+        out=out,
+        recipes=tuple(name.strip() for name in recipes.split(",") if name.strip()),
+        minutes=budget,
+        seeds=seeds,
+        preset=preset,
+        settings=tuple(settings or ()),
+        start=start,
+        contexts=contexts,
+        best_of=best_of,
+    )
+
+
+@bench.command()
+def oracle(
+    oracle: Annotated[
+        Path | None, typer.Option(help="The published oracle's parameters (.npz); without it one is drawn from a seed.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="JSON to write; beside it a picture (.svg) and a directory of parts.")
+    ] = Path("oracle.json"),
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of them: processes can share the seeds.")] = 0,
+    systems: Annotated[
+        str, typer.Option(help="Comma-separated: mle, mle_tuned, seqgan, placebo, placebo_tuned, judge, best.")
+    ] = "",
+    quick: Annotated[
+        bool, typer.Option(help="Minutes instead of hours: fewer sequences and rounds, no claim.")
+    ] = False,
+) -> None:
+    """Run SeqGAN's synthetic experiment: NLL_oracle and NLL_gen of every system, read together.
+
+    An interrupted run goes on where it was. The full experiment takes hours of processor time for each seed, nearly all
+    of it in SeqGAN's convolutional discriminator.
+
+    Example: rejoinder bench oracle --oracle seqgan_oracle.npz --out results/oracle.json
+    """
+    from training.commands import bench_oracle as run
+
+    run(oracle, out, seeds, first_seed, [name.strip() for name in systems.split(",") if name.strip()], quick)
 
 
 @app.command()

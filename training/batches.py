@@ -1,6 +1,8 @@
 """Batches of pairs in an order that a seed fixes and a resumed run continues.
 
-B pairs, S longest context, T longest reply of the batch. Pairs of like length stand together, so little is padding.
+B pairs, S longest context, T longest reply of the batch. Pairs of like length may stand together, so that little is
+padding; not where a discriminator compares them with a generator's replies, which are of all lengths in every batch:
+length would tell all human replies of one batch from them, and other lengths those of the next.
 """
 
 from dataclasses import dataclass
@@ -31,7 +33,16 @@ class Batch:
 class Batches:
     """Go through a split in epochs, each in its own random order."""
 
-    def __init__(self, split: Split, size: int, data: DataConfig, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        data: DataConfig,
+        seed: int,
+        device: torch.device,
+        *,
+        by_length: bool = True,
+    ) -> None:
         """Raises RunError when the split has fewer than two pairs."""
         if len(split) < 2:
             raise RunError(f"the split has {len(split)} pairs, expected at least 2")
@@ -40,6 +51,7 @@ class Batches:
         self._data = data
         self._seed = seed
         self._device = device
+        self._pool = _POOL if by_length else 1
         context, reply = split.lengths()
         self._lengths = np.minimum(context, data.context_tokens), np.minimum(reply, data.reply_tokens)
         self._epoch, self._position = 0, 0
@@ -74,7 +86,7 @@ class Batches:
         order = order[: len(order) // self._size * self._size]  # a last short batch would weigh its pairs more
         context, reply = self._lengths
         batches: list[NDArray[np.int64]] = []
-        for pool in np.array_split(order, range(_POOL * self._size, len(order), _POOL * self._size)):
+        for pool in np.array_split(order, range(self._pool * self._size, len(order), self._pool * self._size)):
             ranked = pool[np.lexsort((context[pool], reply[pool]))]
             batches.extend(np.split(ranked, len(ranked) // self._size))
         return [batches[i] for i in rng.permutation(len(batches))]

@@ -1,4 +1,4 @@
-"""What the commands `prepare` and `train` do, with their progress shown to the user."""
+"""What the commands of training and evaluation do, with their progress shown to the user."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from training.errors import ConfigError
 
 if TYPE_CHECKING:
     from training.corpus.preparation import Summary
+    from training.evaluation.report import Report
 
 
 def prepare(sources: Sequence[str], **options: Any) -> None:
@@ -34,11 +35,13 @@ def train(
     recipe: str | None, *, data: Path | None, out: Path, preset: str | None, settings: Sequence[str], resume: bool
 ) -> None:
     """Begin a run, or continue one."""
+    from chatbot.memory import keep_freed_memory
     from training.composition import compose
     from training.session import PRODUCT
     from training.train import begin
     from training.train import resume as continue_run
 
+    keep_freed_memory()
     with Display() as display:
         if resume:
             asked = compose(recipe, preset, settings) if recipe and (preset or settings) else None
@@ -48,3 +51,58 @@ def train(
                 raise ConfigError("train needs a recipe and --data (or --resume and --out)")
             begin(compose(recipe, preset, settings), recipe, data, out, display.report)
         typer.echo(f"The best model is in {out / PRODUCT}; try: rejoinder serve --models {out}")
+
+
+def bench_oracle(
+    oracle: Path | None, out: Path, seeds: int, first_seed: int, systems: Sequence[str], quick: bool
+) -> None:
+    """Run the oracle experiment and write its table."""
+    from chatbot.memory import keep_freed_memory
+    from training.synthetic.experiment import oracle_experiment
+
+    keep_freed_memory()
+    with Display() as display:
+        table = oracle_experiment(oracle, out, range(first_seed, first_seed + seeds), systems, quick, display.say)
+    typer.echo(table)
+
+
+def evaluate(bundles: Sequence[str], *, data: Path, out: Path, **options: Any) -> None:
+    """Evaluate `bundles`, each `[NAME=]BUNDLE`; options are those of `EvaluationOptions`."""
+    from chatbot.memory import keep_freed_memory
+    from training.evaluation.options import EvaluationOptions
+    from training.evaluation.protocol import evaluate as run
+    from training.evaluation.systems import parse_systems
+
+    keep_freed_memory()
+    with Display() as display:
+        report = run(parse_systems(bundles), data, out, EvaluationOptions(**options), display.count)
+    _conclude(report, out)
+
+
+def compare(data: Path, *, out: Path, contexts: int, best_of: int, **options: Any) -> None:
+    """Compare recipes on `data`; options are those of `Comparison`."""
+    from chatbot.memory import keep_freed_memory
+    from training.comparison import Comparison
+    from training.comparison import compare as run
+    from training.evaluation.options import EvaluationOptions
+
+    keep_freed_memory()
+    comparison = Comparison(data, out, **options)
+    chosen = EvaluationOptions(contexts=contexts, training_contexts=contexts, best_of=best_of)
+    with Display() as display:
+        report = run(comparison, chosen, display.report, display.count)
+    _conclude(report, out / "report")
+
+
+def _conclude(report: "Report", out: Path) -> None:
+    """Say what an evaluation found."""
+    from training.evaluation.measures import CURVED
+    from training.evaluation.report import PAGE_NAME
+    from training.evaluation.verdicts import caution
+
+    found = [row for row in report.comparisons if row.measure == CURVED[0]]
+    for row in found:
+        typer.echo(row.sentence)
+    if found and (warning := caution(min(row.seeds for row in found))):
+        typer.echo(warning)
+    typer.echo(f"The report is in {out / PAGE_NAME}")

@@ -44,12 +44,13 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
             _expect(getattr(shape, key) > 0, f"{path}.{key}", "at least 1")
         _expect(shape.dropout < 1, f"{path}.dropout", "below 1")
     shares = {
-        "discriminator.real_label": config.discriminator.real_label,
+        "discriminator.mismatched": config.discriminator.mismatched,
         "discriminator.skip_above": config.discriminator.skip_above,
         "discriminator.extra_below": config.discriminator.extra_below,
     }
     for key, share in shares.items():
         _expect(share <= 1, key, "at most 1")
+    _expect(0.5 < config.discriminator.real_label <= 1, "discriminator.real_label", "above 0.5 and at most 1")
     _expect(config.adversarial.discount < 1, "adversarial.discount", "below 1: an ended reply earns for ever")
     clips = {
         "mle.clip": config.mle.clip,
@@ -60,6 +61,11 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
     }
     for key, clip in clips.items():
         _expect(clip > 0, key, "above 0")
+    for key, temperature in (
+        ("temperature", config.gumbel.temperature),
+        ("temperature_end", config.gumbel.temperature_end),
+    ):
+        _expect(temperature > 0, f"gumbel.{key}", "above 0")
     positive = {
         "data.context_tokens": config.data.context_tokens,
         "data.reply_tokens": config.data.reply_tokens,
@@ -67,11 +73,14 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
         "mle.batch": config.mle.batch,
         "mle.evaluate_every": config.mle.evaluate_every,
         "discriminator.steps": config.discriminator.steps,
+        "discriminator.held_out": config.discriminator.held_out,
+        "discriminator.evaluate_every": config.discriminator.evaluate_every,
         "adversarial.steps": config.adversarial.steps,
         "adversarial.evaluate_every": config.adversarial.evaluate_every,
         "adversarial.contexts": config.adversarial.contexts,
         "adversarial.samples": config.adversarial.samples,
         "adversarial.rollouts": config.adversarial.rollouts,
+        "judged.turns": config.judged.turns,
         "evaluation.pairs": config.evaluation.pairs,
         "evaluation.probe": config.evaluation.probe,
         "save_every": config.save_every,
@@ -81,7 +90,22 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
     # The mixed batch of D takes shares of its contexts; under 4 some of them would be nothing.
     _expect(config.discriminator.batch >= 4, "discriminator.batch", "at least 4")
     _expect(config.adversarial.contexts >= 4, "adversarial.contexts", "at least 4")
+    if config.system == "judged":
+        _check_judged(config)
     return config
+
+
+def _check_judged(config: Config) -> None:
+    judged = config.judged
+    _expect(judged.discount <= 1, "judged.discount", "at most 1")
+    _expect(judged.backward > 0, "judged.backward", "above 0")
+    _expect(config.adversarial.baseline == "loo", "adversarial.baseline", "loo with the system judged")
+    weights = (judged.ease, judged.flow, judged.coherence, judged.discriminator)
+    _expect(any(weights), "judged.ease", "a weight above 0 for at least one of ease, flow, coherence, discriminator")
+    if "adversarial" in config.stages:
+        for part, stage in (("coherence", "backward"), ("discriminator", "discriminator")):
+            right = not getattr(judged, part) or stage in config.stages
+            _expect(right, f"judged.{part}", f"0 without the stage {stage}, which makes this part of the judge")
 
 
 def _expect(right: bool, key: str, expected: str) -> None:

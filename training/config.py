@@ -5,8 +5,8 @@ from typing import Literal
 
 from chatbot.generator.trunk import TrunkConfig
 
-Stage = Literal["mle", "discriminator", "adversarial"]
-System = Literal["cseqgan"]
+Stage = Literal["mle", "discriminator", "backward", "adversarial"]
+System = Literal["cseqgan", "gan", "wgan", "gumbel", "judged"]
 """What the adversarial stage is: see `training.systems`."""
 
 
@@ -39,6 +39,8 @@ class DiscriminatorConfig:
     """Say how the discriminator learns."""
 
     shape: TrunkConfig = field(default_factory=lambda: TrunkConfig(dropout=0.3))
+    from_generator: bool = False
+    """D's trunk begins as a copy of the generator's, after maximum likelihood; of `shape` only the dropout counts."""
     steps: int = 500
     """Steps of the pretraining stage."""
     minutes: float = 0.0
@@ -51,12 +53,18 @@ class DiscriminatorConfig:
     """One-sided label smoothing (Salimans et al. 2016)."""
     pairwise: float = 1.0
     """Weight of the Bradley-Terry term on (real, fake) of the same context."""
+    mismatched: float = 0.5
+    """Human replies to other contexts, called machine-made, for each human reply; at most 1, and 0 without contexts."""
     skip_above: float = 0.80
     """Held-out accuracy above which D rests."""
     extra_below: float = 0.60
     """Held-out accuracy below which D takes two steps more."""
     replay: int = 4096
     """Old fakes kept."""
+    held_out: int = 512
+    """Validation pairs that D is measured on, at most; it never learns from them."""
+    evaluate_every: int = 100
+    """Steps of the pretraining stage between two measures; it ends with the weights that were best held out."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +78,16 @@ class AdversarialConfig:
     """Replies drawn for each context, K."""
     learning_rate: float = 5e-5
     clip: float = 1.0
-    credit: Literal["step", "final", "mc"] = "step"
+    credit: Literal["step", "final", "mc", "regs"] = "step"
+    """What a token earns: `step` and `final` from D's logits, `mc` by rollouts, `regs` D's score of the prefix itself.
+
+    With `regs` D learns from one random prefix of each reply (reward for every generation step, Li et al. 2017).
+    """
     rollouts: int = 16
     """Rollouts for each prefix, N; credit mc only."""
-    baseline: Literal["loo", "ema", "none"] = "loo"
+    baseline: Literal["loo", "ema", "critic", "none"] = "loo"
+    critic_learning_rate: float = 1e-3
+    """Baseline critic only."""
     reward: Literal["discriminator", "constant", "noise"] = "discriminator"
     """`constant` and `noise` are placebos: what they reach, the discriminator did not add."""
     discount: float = 0.5
@@ -90,6 +104,52 @@ class AdversarialConfig:
     discriminator_steps: int = 1
     """D steps for each G step, before the accuracy gate."""
     evaluate_every: int = 25
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """Say what the generator of the `gan` recipe descends."""
+
+    loss: Literal["minimax", "non-saturating"] = "minimax"
+
+
+@dataclass(frozen=True)
+class WganConfig:
+    """Say how the critic of the `wgan` recipe is kept from growing steep."""
+
+    penalty: Literal["gp", "div"] = "gp"
+    """`gp` holds its slope at 1 (WGAN-GP), `div` punishes steepness alone (WGAN-div)."""
+
+
+@dataclass(frozen=True)
+class GumbelConfig:
+    """Say how the `gumbel` recipe relaxes its samples."""
+
+    temperature: float = 1.0
+    """At the start of the stage; it falls by the same factor in every step."""
+    temperature_end: float = 0.5
+    straight_through: bool = True
+    """D and the generator read one-hot samples, and only gradients are those of the relaxed ones."""
+
+
+@dataclass(frozen=True)
+class JudgedConfig:
+    """Say how two bots talk to each other and what the judge that never learns thinks of it: the system `judged`."""
+
+    turns: int = 4
+    """Simulated turns of a dialogue, at most; they begin with two and grow to these."""
+    discount: float = 0.9
+    """What the turn after a turn counts in its return."""
+    ease: float = 0.25
+    """Weight of how unlikely a dull answer is. Each part's returns are standardised before they are weighed."""
+    flow: float = 0.25
+    """Weight of saying something else than in the turn before of the same speaker."""
+    coherence: float = 0.5
+    """Weight of fitting the context, as the MLE model and the backward model see it."""
+    discriminator: float = 0.5
+    """Weight of the discriminator, which stays as it was pretrained."""
+    backward: float = 0.5
+    """Length of the backward stage, as a share of the mle stage's steps and minutes."""
 
 
 @dataclass(frozen=True)
@@ -123,4 +183,8 @@ class Config:
     mle: MLEConfig = field(default_factory=MLEConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    gan: GanConfig = field(default_factory=GanConfig)
+    wgan: WganConfig = field(default_factory=WganConfig)
+    gumbel: GumbelConfig = field(default_factory=GumbelConfig)
+    judged: JudgedConfig = field(default_factory=JudgedConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -44,7 +44,7 @@ class Progress:
     good_step: int = 0
     """The step of the last healthy evaluation."""
     best: float = math.inf
-    """The lowest validation NLL so far."""
+    """The lowest validation loss so far."""
     finished: bool = False
     collapse: str = ""
     """Why the stage was given up, if it was; resuming it says so again."""

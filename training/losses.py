@@ -1,5 +1,7 @@
 """Losses and gradients' raw material as pure functions of tensors. B replies, T tokens, V vocabulary."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -65,16 +67,62 @@ def prefix_cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor
     """Return the binary cross-entropy of D's prefix logits [B, T], each reply's own label [B] at all its prefixes.
 
     Averaged over the prefixes of a reply first, so that long replies do not weigh more, then over the human replies
-    (label above one half) and over the others, which weigh alike: a prefix that tells nothing then gets a logit near
-    zero however the batch is mixed (-0.2 with a human label of 0.9), where rewards change sign and accuracy is counted.
+    (label a above one half) and over the others (label 0), these with weight 2a - 1. A prefix that tells nothing then
+    gets logit 0 however the batch is mixed and whatever the label is, where rewards change sign and accuracy is
+    counted: the gradient at probability p is (p - a) + w p, which vanishes at p = 1/2 for w = 2a - 1.
     """
     targets = labels[:, None].expand_as(logits)
     losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none") * mask
     each = losses.sum(1) / mask.sum(1).clamp(min=1)
     human = labels > 0.5
-    return (each[human].mean() + each[~human].mean()) / 2
+    weight = 2 * labels[human].mean() - 1
+    return (each[human].mean() + weight * each[~human].mean()) / (1 + weight)
 
 
 def pairwise_preference(preferred: Tensor, other: Tensor) -> Tensor:
     """Return the Bradley-Terry loss of logits [B] against logits [B] of the same contexts (Bradley and Terry 1952)."""
     return -functional.logsigmoid(preferred - other).mean()
+
+
+def discrimination_loss(human: Tensor, machine: Tensor) -> Tensor:
+    """Return D's loss -E log D(human) - E log(1 - D(machine)) of logits, both [B] (Goodfellow et al. 2014)."""
+    return functional.softplus(-human).mean() + functional.softplus(machine).mean()
+
+
+def minimax_loss(machine: Tensor) -> Tensor:
+    """Return G's original loss E log(1 - D(machine)) of logits [B] (Goodfellow et al. 2014, equation 1).
+
+    Its slope in a logit is -D: where D is sure of itself there is none left (it saturates).
+    """
+    return -functional.softplus(machine).mean()
+
+
+def non_saturating_loss(machine: Tensor) -> Tensor:
+    """Return G's other loss -E log D(machine) of logits [B] (Goodfellow et al. 2014, section 3): slope D - 1."""
+    return functional.softplus(-machine).mean()
+
+
+def js_estimate(human: Tensor, machine: Tensor) -> Tensor:
+    """Return D's lower bound on the Jensen-Shannon divergence, in nats, from its logits [B] of both sides.
+
+    log 2 - discrimination_loss / 2: the divergence itself for the best D (Goodfellow et al. 2014, theorem 1), log 2
+    where D tells the two apart without fail, below zero for a D that is worse than a coin.
+    """
+    return math.log(2) - discrimination_loss(human, machine) / 2
+
+
+def wasserstein_estimate(human: Tensor, machine: Tensor) -> Tensor:
+    """Return E f(human) - E f(machine) of a critic's values, both [B] (Arjovsky et al. 2017); the critic raises it."""
+    return human.mean() - machine.mean()
+
+
+def gradient_penalty(gradients: Tensor, weight: float = 10.0) -> Tensor:
+    """Return weight E (|gradient| - 1)^2 for a critic's gradients [B, ...] (Gulrajani et al. 2017, equation 3)."""
+    slopes: Tensor = torch.linalg.vector_norm(gradients.flatten(1), dim=1)
+    return weight * (slopes - 1).square().mean()
+
+
+def divergence_penalty(gradients: Tensor, weight: float = 2.0, power: float = 6.0) -> Tensor:
+    """Return weight E |gradient|^power for a critic's gradients [B, ...] (WGAN-div, Wu et al. 2018: k = 2, p = 6)."""
+    penalty: Tensor = weight * gradients.flatten(1).square().sum(1).pow(power / 2).mean()
+    return penalty

@@ -22,6 +22,11 @@ def sequence_reward(logits: Tensor, finished: Tensor, clip: float) -> Tensor:
     return logits.clamp(-clip, clip) - UNFINISHED_PENALTY * (~finished).to(logits.dtype)
 
 
+def prefix_reward(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return D's probability of the prefix that ends at each token, [B, T]: REGS (Li et al. 2017, section 3.2.2)."""
+    return torch.sigmoid(logits) * mask
+
+
 def dense_reward(logits: Tensor, mask: Tensor, discount: float) -> Tensor:
     """Return g_t = sum over s >= t of discount^(s-t) (2 sigmoid(logit_s) - 1), [B, T] (StepGAN, Tuan and Lee 2019).
 

@@ -1,7 +1,7 @@
 """The run directory: resolved config, metrics, samples, bundles and the state that a resumed run continues from.
 
     config.json  metrics.jsonl  samples.jsonl  tensorboard/STAGE/  bundle/ (the product)  mle/ (adversarial runs)
-    state.pt
+    backward/ (runs with that stage)  state.pt
 
 The run state holds what only training needs (optimizers, random states, position); the service never reads it.
 """

@@ -11,11 +11,11 @@ from chatbot.bundle import Bundle, Limits, save_bundle
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import Tokenizer
-from training.batches import Batches
+from training.batches import Batches, make_batch
 from training.card import model_card
 from training.config import Config, Stage
 from training.corpus.dataset import PreparedDataset
-from training.evaluation.probe import ProbeSet
+from training.evaluation.probe import ProbeSet, spread_over
 from training.objectives.discrimination import Discrimination
 from training.precision import Precision
 from training.run import Run
@@ -27,6 +27,8 @@ PRODUCT = "bundle"
 """What a run is for: the best model so far."""
 REFERENCE = "mle"
 """In adversarial runs: the model after maximum likelihood, with the pretrained discriminator once there is one."""
+BACKWARD = "backward"
+"""In runs with the backward stage: the model that it has made."""
 
 
 @dataclass
@@ -54,10 +56,10 @@ class Session:
         card = model_card(self.config, self.about, self.data.summary, info)
         save_bundle(Bundle(self.generator, judged, self.tokenizer, limits, card, info), self.run.directory / name)
 
-    def batches(self, size: int, salt: int) -> Batches:
-        """Return training batches in an order of their own for each `salt`."""
+    def batches(self, size: int, salt: int, *, by_length: bool = False) -> Batches:
+        """Return training batches in an order of their own for each `salt`; of like length for likelihood only."""
         seed = self.config.seed * 1000 + salt
-        return Batches(self.data.split("train"), size, self.config.data, seed, self.device)
+        return Batches(self.data.split("train"), size, self.config.data, seed, self.device, by_length=by_length)
 
     @cached_property
     def discrimination(self) -> Discrimination:
@@ -67,12 +69,14 @@ class Session:
         nothing, and D would meet in the same order the very pairs that it was pretrained on.
         """
         judge = self.config.discriminator
+        split = self.data.split("valid")
         return Discrimination(
             self.discriminator,
             self.generator,
             self.batches(judge.batch, 1),
-            self.probe.answered,
+            make_batch(split, spread_over(split, judge.held_out), self.config.data, self.device),
             judge,
             self.precision,
             self.rng,
+            one_prefix=self.config.adversarial.credit == "regs",
         )

@@ -5,12 +5,14 @@ import dataclasses
 from typing import Any
 
 import torch
+from torch import nn
 
 from chatbot.bundle import load_bundle
 from chatbot.decoding import Sampled
 from chatbot.generator.seq2seq import Seq2SeqGenerator
+from training.backward import backward_cadence, keep_backward, learn_backwards, turned_pairs
 from training.config import Stage
-from training.evaluation.probe import measure, shown
+from training.evaluation.probe import held_out_nll, measure, shown
 from training.loop import Cadence, CollapseError, Progress, Verdict, run_stage
 from training.objectives.discrimination import Discrimination
 from training.objectives.mle import MaximumLikelihood
@@ -33,9 +35,14 @@ def run_one(session: Session, stage: Stage, progress: Progress, saved: dict[str,
     except CollapseError as error:
         kept = f"the best model so far is kept in {product}" if product.is_dir() else "no model was worth keeping"
         raise CollapseError(f"{error}; {kept}") from None
+    if stage == "backward":
+        return  # its model is no reply generator: it stays where it was kept, and the product is what it was
     best = load_bundle(product, session.device)
     if stage == "mle":
         session.generator.load_state_dict(best.generator.state_dict())
+    if stage == "discriminator" and best.discriminator is not None:
+        session.discriminator.load_state_dict(best.discriminator.state_dict())
+        session.discrimination.accuracy = best.info["metrics"]["d_accuracy"]
     if stage != "adversarial" and session.config.stages[-1] != stage:
         session.keep(REFERENCE, progress.step, stage, dict(best.info["metrics"]))
 
@@ -51,6 +58,7 @@ class _StageWatch:
             self.reference = load_bundle(session.run.directory / REFERENCE, session.device).generator
         if stage == "adversarial" and self.reference is not None:
             self.start, _ = measure(self.reference, session.probe, session.precision, None)
+        self.models: dict[str, nn.Module] = {"generator": session.generator, "discriminator": session.discriminator}
         self.objective, self.cadence = self._plan()
         self.measured: tuple[Probe, Sampled] | None = None
 
@@ -59,11 +67,15 @@ class _StageWatch:
         if self.stage == "mle":
             mle = config.mle
             cadence = Cadence(mle.steps, mle.minutes, mle.evaluate_every, config.save_every)
-            batches = session.batches(mle.batch, 0)
+            batches = session.batches(mle.batch, 0, by_length=True)
             return MaximumLikelihood(session.generator, batches, mle, session.precision), cadence
         if self.stage == "discriminator":
             judge = config.discriminator
-            return session.discrimination, Cadence(judge.steps, judge.minutes, config.save_every, config.save_every)
+            cadence = Cadence(judge.steps, judge.minutes, judge.evaluate_every, config.save_every)
+            return session.discrimination, cadence
+        if self.stage == "backward":
+            self.models["backward"], learning = learn_backwards(session)
+            return learning, backward_cadence(config)
         adversarial = config.adversarial
         assert self.reference is not None
         objective = build(session, self.reference)
@@ -73,6 +85,8 @@ class _StageWatch:
     def evaluate(self, step: int) -> Verdict:
         """Measure the generator on the probe and D on held-out pairs; keep the bundle of a healthy, better model."""
         session, stage = self.session, self.stage
+        if stage == "backward":
+            return self._evaluate_backward(step)
         if self.measured is None or stage != "discriminator":  # while D is pretrained the generator stays as it is
             self.measured = measure(session.generator, session.probe, session.precision, self.reference)
         probe, sampled = self.measured
@@ -82,11 +96,23 @@ class _StageWatch:
             metrics |= judge.measure()
         session.run.show(step, stage, shown(session.probe, sampled, session.tokenizer, session.config.evaluation.shown))
         broken = [] if self.start is None else alarms(probe, self.start, session.probe.human_length)
-        if not broken and (stage != "mle" or probe.nll < self.progress.best):
-            self.progress.best = min(self.progress.best, probe.nll)
+        # What is pretrained is kept at its best; the adversarial stage moves on, as long as it is healthy.
+        loss = metrics["d_loss_held_out"] if stage == "discriminator" else probe.nll
+        if not broken and (stage == "adversarial" or loss < self.progress.best):
+            self.progress.best = min(self.progress.best, loss)
             session.keep(PRODUCT, step, stage, metrics)
         session.report(stage, None, _figures(step, probe, metrics))
         return Verdict(metrics, broken)
+
+    def _evaluate_backward(self, step: int) -> Verdict:
+        session, model = self.session, self.models["backward"]
+        assert isinstance(model, Seq2SeqGenerator)
+        nll = held_out_nll(model, turned_pairs(session), session.precision)
+        if nll < self.progress.best:
+            self.progress.best = nll
+            keep_backward(session, model, step, {"valid_nll": nll})
+        session.report(self.stage, None, f"step {step}: perplexity {torch.tensor(nll).exp():.1f} of the turn before")
+        return Verdict({"valid_nll": nll})
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Write one line of metrics."""
@@ -98,7 +124,7 @@ class _StageWatch:
         state: dict[str, Any] = {
             "stage": self.stage,
             "progress": dataclasses.asdict(self.progress),
-            **self._models(),
+            **self._weights(),
             "objective": self.objective.state_dict(),
             "rng": session.rng.get_state(),
             "torch_rng": torch.get_rng_state(),
@@ -110,8 +136,8 @@ class _StageWatch:
     def load(self, state: dict[str, Any]) -> None:
         """Take up what `save` wrote; random states last, because building models draws from them."""
         session = self.session
-        session.generator.load_state_dict(state["generator"])
-        session.discriminator.load_state_dict(state["discriminator"])
+        for name, model in self.models.items():
+            model.load_state_dict(state[name])
         self.objective.load_state_dict(state["objective"])
         session.rng.set_state(state["rng"])
         torch.set_rng_state(state["torch_rng"])
@@ -120,12 +146,12 @@ class _StageWatch:
 
     def snapshot(self) -> Any:
         """Return a copy of the models and the objective's state."""
-        return copy.deepcopy({**self._models(), "objective": self.objective.state_dict()})
+        return copy.deepcopy({**self._weights(), "objective": self.objective.state_dict()})
 
     def restore(self, snapshot: Any) -> None:
         """Go back to `snapshot`, with a lower learning rate."""
-        self.session.generator.load_state_dict(snapshot["generator"])
-        self.session.discriminator.load_state_dict(snapshot["discriminator"])
+        for name, model in self.models.items():
+            model.load_state_dict(snapshot[name])
         self.objective.load_state_dict(copy.deepcopy(snapshot["objective"]))
         self.objective.soften()
 
@@ -142,11 +168,8 @@ class _StageWatch:
             return self.objective
         return None if isinstance(self.objective, MaximumLikelihood) else self.objective.discrimination
 
-    def _models(self) -> dict[str, Any]:
-        return {
-            "generator": self.session.generator.state_dict(),
-            "discriminator": self.session.discriminator.state_dict(),
-        }
+    def _weights(self) -> dict[str, Any]:
+        return {name: model.state_dict() for name, model in self.models.items()}
 
 
 def _figures(step: int, probe: Probe, metrics: dict[str, float]) -> str:

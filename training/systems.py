@@ -7,10 +7,23 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from chatbot.generator.seq2seq import Seq2SeqGenerator
-from training.config import System
+from chatbot.tokenizer import SMALLEST_VOCABULARY
+from training.backward import load_backward
+from training.config import Config, System
+from training.errors import ConfigError
+from training.judges import Judge
 from training.objectives.cseqgan import ConditionalSeqGAN
 from training.objectives.discrimination import Discrimination
+from training.objectives.gan import GenerativeAdversarial
+from training.objectives.gumbel import GumbelSoftmaxGAN
+from training.objectives.judged import JudgedDialogues
+from training.objectives.relaxed import Players
+from training.objectives.wgan import BETAS, WassersteinGAN
 from training.session import Session
+from training.stock import dullness_of, likeliest_stock
+
+EASE_REPLIES = 8
+"""Dull replies whose likelihood measures how easy it is to answer dully, as many as in the paper."""
 
 
 class AdversarialObjective(Protocol):
@@ -51,6 +64,67 @@ def _cseqgan(session: Session, reference: Seq2SeqGenerator) -> AdversarialObject
     )
 
 
+def _gan(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+    return GenerativeAdversarial(_players(session), session.config.gan)
+
+
+def _wgan(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+    return WassersteinGAN(_players(session, BETAS), session.config.wgan, session.rng)
+
+
+def _gumbel(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+    return GumbelSoftmaxGAN(_players(session), session.config.gumbel, session.rng)
+
+
+def _judged(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+    adversarial, judged = session.config.adversarial, session.config.judged
+    backward = load_backward(session) if judged.coherence else None
+    dull = likeliest_stock(reference, session.probe.answered.context, session.tokenizer, EASE_REPLIES)
+    if judged.ease and not dull:
+        limit = session.config.data.reply_tokens
+        raise ConfigError(f"judged.ease: no dull reply fits into data.reply_tokens={limit}, expected more or ease 0")
+    clip = adversarial.reward_clip
+    return JudgedDialogues(
+        session.generator,
+        reference,
+        Judge(reference, backward, session.discriminator, dull, judged, clip),
+        dullness_of(session.tokenizer),
+        session.discrimination if judged.discriminator else None,
+        session.batches(adversarial.contexts, 2),
+        adversarial,
+        judged,
+        session.precision,
+        session.rng,
+    )
+
+
+def _players(session: Session, betas: tuple[float, float] = (0.5, 0.98)) -> Players:
+    config = session.config
+    return Players(
+        session.generator,
+        session.discriminator,
+        session.batches(config.adversarial.contexts, 2),
+        config.adversarial,
+        config.discriminator,
+        session.precision,
+        betas=betas,
+    )
+
+
+def advice(config: Config, vocabulary_size: int) -> str | None:
+    """Return what is to be said of a system on data with this vocabulary before it runs, None if nothing is."""
+    if config.system != "wgan" or "adversarial" not in config.stages or vocabulary_size <= SMALLEST_VOCABULARY:
+        return None
+    return (
+        f"wgan is meant for characters; this dataset has {vocabulary_size:,} tokens, prepare one with "
+        f"--vocabulary {SMALLEST_VOCABULARY} for single bytes"
+    )
+
+
 BUILDERS: Mapping[System, Callable[[Session, Seq2SeqGenerator], AdversarialObjective]] = {
     "cseqgan": _cseqgan,
+    "gan": _gan,
+    "wgan": _wgan,
+    "gumbel": _gumbel,
+    "judged": _judged,
 }

@@ -17,10 +17,12 @@ from training.corpus.dataset import PreparedDataset
 from training.errors import ConfigError, RunError
 from training.evaluation.probe import make_probe_set
 from training.loop import Progress
+from training.objectives.discrimination import start_from_generator
 from training.precision import Precision, choose_precision
 from training.run import Run
-from training.session import PRODUCT, REFERENCE, Report, Session
+from training.session import BACKWARD, PRODUCT, REFERENCE, Report, Session
 from training.stages import run_one
+from training.systems import advice
 
 
 def begin(config: Config, recipe: str, data: Path, out: Path, report: Report) -> None:
@@ -43,6 +45,9 @@ def begin(config: Config, recipe: str, data: Path, out: Path, report: Report) ->
                 config.data, context_tokens=start.limits.context_tokens, reply_tokens=start.limits.reply_tokens
             ),
         )
+    if config.discriminator.from_generator:
+        shape = dataclasses.replace(config.generator, dropout=config.discriminator.shape.dropout)
+        config = dataclasses.replace(config, discriminator=dataclasses.replace(config.discriminator, shape=shape))
     about = {
         "recipe": recipe,
         "data": str(data.resolve()),
@@ -53,6 +58,8 @@ def begin(config: Config, recipe: str, data: Path, out: Path, report: Report) ->
     }
     run = Run.create(out, config, about)
     report("start", None, f"{recipe} on {device}, {precision}")
+    if said := advice(config, dataset.summary["vocabulary"]["used"]):
+        report("start", None, said)
     _train(run, config, dataset, start, about, None, report)
 
 
@@ -62,7 +69,7 @@ def resume(out: Path, report: Report, expected: Config | None = None) -> None:
     `expected` is what the command line asks for anew, if it does: another configuration is refused.
     """
     run, config, about = Run.reopen(out)
-    for name in (PRODUCT, REFERENCE):
+    for name in (PRODUCT, REFERENCE, BACKWARD):
         finish_interrupted_save(out / name)
     if expected is not None:
         _refuse_changes(config, expected)
@@ -114,16 +121,37 @@ def _train(
     if start is not None and stages[0] != "mle" and not (run.directory / REFERENCE).is_dir():
         for name in (PRODUCT, REFERENCE):  # until there is a better one, the start is what the run has to show
             session.keep(name, 0, "mle", dict(start.info.get("metrics", {})))
+    first_judged = next((s for s in stages if s != "mle"), None)
     progress = Progress()
     if state is not None:
         stages = stages[stages.index(state["stage"]) :]
         progress = Progress(**state["progress"])
     try:
         for stage in stages:
+            if state is None and stage == first_judged:
+                _begin_discriminator(session, start)
             run_one(session, stage, progress, state)
             progress, state = Progress(), None
     finally:
         run.close()
+
+
+def _begin_discriminator(session: Session, start: Bundle | None) -> None:
+    """Give D its first weights: those of the start bundle's D where the shapes agree, or G's where the config says so.
+
+    Otherwise D begins with nothing.
+    """
+    config, own, judge = session.config, session.discriminator, start.discriminator if start is not None else None
+    shape = own.trunk.config
+    if judge is not None and dataclasses.replace(judge.trunk.config, dropout=shape.dropout) == shape:
+        own.load_state_dict(judge.state_dict())
+        session.report("start", None, f"the discriminator goes on with the weights of the one in {config.start}")
+        return
+    if judge is not None:
+        session.report("start", None, f"the discriminator in {config.start} has another shape and is not used")
+    if config.discriminator.from_generator:
+        start_from_generator(own, session.generator)
+        session.report("start", None, "the discriminator begins with the generator's weights")
 
 
 def _load_start(config: Config, data: PreparedDataset) -> Bundle | None:
@@ -142,9 +170,11 @@ def _load_start(config: Config, data: PreparedDataset) -> Bundle | None:
 def _refuse_changes(own: Config, asked: Config) -> None:
     """Raise RunError when `asked` differs from the run's own config in anything that it does not decide itself."""
     mine, yours = _flat(to_tree(own)), _flat(to_tree(asked))
-    decided = {"device", "precision"} | (
-        {k for k in mine if k.startswith(("generator", "data", "start"))} if own.start else set()
-    )
+    decided = {"device", "precision"}
+    if own.start:
+        decided |= {k for k in mine if k.startswith(("generator", "data", "start"))}
+    if own.discriminator.from_generator:
+        decided |= {k for k in mine if k.startswith("discriminator.shape") and not k.endswith("dropout")}
     changed = [k for k in mine if k not in decided and mine[k] != yours[k]]
     if changed:
         key = changed[0]

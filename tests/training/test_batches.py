@@ -62,6 +62,12 @@ def test_pairs_of_like_length_stand_together() -> None:
     assert sum(padding) / 30 < 0.1  # a third, were they mixed
 
 
+def test_where_asked_for_every_batch_has_replies_of_all_lengths() -> None:
+    batches = Batches(split_of(numbered(300)), 60, LIMITS, 0, CPU, by_length=False)
+    for _ in range(5):
+        assert len(set((batches.next().reply != PAD).sum(1).tolist())) == 6
+
+
 def test_batches_are_in_random_order_not_by_length() -> None:
     batches = Batches(split_of(numbered(300)), 10, LIMITS, 0, CPU)
     lengths = [batches.next().reply.shape[1] for _ in range(30)]

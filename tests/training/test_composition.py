@@ -98,7 +98,7 @@ def test_settings_are_read_as_toml_and_bare_words_as_strings(setting: str, read:
         ("generator.decoder_layers=0", "generator.decoder_layers: expected at least 1"),
         ("generator.dropout=1", "generator.dropout: expected below 1"),
         ("discriminator.shape.dropout=1.5", "discriminator.shape.dropout: expected below 1"),
-        ("discriminator.real_label=1.1", "discriminator.real_label: expected at most 1"),
+        ("discriminator.real_label=1.1", "discriminator.real_label: expected above 0.5 and at most 1"),
         ("adversarial.clip=0", "adversarial.clip: expected above 0"),
         ("seed=99999999999999999999", "seed: expected a number below"),
     ],

@@ -1,6 +1,7 @@
 """Losses against numbers worked out by hand, torch's own and exact expectations."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -96,19 +97,23 @@ def test_prefix_cross_entropy_weighs_replies_alike_however_long() -> None:
         p = 1 / (1 + math.exp(-logit))
         return -label * math.log(p) - (1 - label) * math.log(1 - p)
 
-    expected = ((bce(0, 0.9) + bce(2, 0.9)) / 2 + bce(-1, 0)) / 2
+    # A human label of .9 gives the machine's replies weight 2 * .9 - 1 = .8.
+    expected = ((bce(0, 0.9) + bce(2, 0.9)) / 2 + 0.8 * bce(-1, 0)) / 1.8
     assert losses.prefix_cross_entropy(logits, labels, mask).item() == pytest.approx(expected)
-    # Three machines' replies weigh together as much as the one human's.
+    # Three machines' replies weigh together as much as one.
     thrice = [0, 1, 1, 1]
     assert losses.prefix_cross_entropy(logits[thrice], labels[thrice], mask[thrice]).item() == pytest.approx(expected)
 
 
-def test_prefix_cross_entropy_of_a_prefix_that_tells_nothing_is_least_near_zero() -> None:
-    labels = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0])
-    logit = torch.zeros(1, requires_grad=True)
-    losses.prefix_cross_entropy(logit.expand(5, 1), labels, torch.ones(5, 1, dtype=torch.bool)).backward()
+@pytest.mark.parametrize("human", [1.0, 0.9, 0.7])
+@pytest.mark.parametrize("machines", [1, 4])
+def test_prefix_cross_entropy_of_a_prefix_that_tells_nothing_is_least_at_zero(human: float, machines: int) -> None:
+    labels = torch.tensor([human] + machines * [0.0], dtype=torch.float64)
+    logit = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    shown = logit.expand(len(labels), 1)
+    losses.prefix_cross_entropy(shown, labels, torch.ones(len(labels), 1, dtype=torch.bool)).backward()
     assert logit.grad is not None
-    assert logit.grad.item() == pytest.approx(0.0, abs=1e-7)
+    assert logit.grad.item() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_pairwise_preference_by_hand() -> None:
@@ -122,3 +127,66 @@ def test_losses_of_no_tokens_are_zero_and_not_nan() -> None:
     assert losses.policy_gradient(nothing, nothing, mask) == 0
     assert losses.kl_estimate(nothing, nothing, mask) == 0
     assert padded([[1], [1, 2]]).tolist() == [[1, 0], [1, 2]]
+
+
+# Losses of the relaxed games.
+
+
+def log1p_exp(x: float) -> float:
+    return math.log(1 + math.exp(x))
+
+
+def test_discrimination_loss_by_hand() -> None:
+    found = losses.discrimination_loss(torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 3.0, 0.0]))
+    expected = (log1p_exp(-2) + math.log(2)) / 2 + (log1p_exp(-1) + log1p_exp(3) + math.log(2)) / 3
+    assert found.item() == pytest.approx(expected)
+
+
+def test_the_generators_two_losses_have_the_same_direction_and_only_minimax_saturates() -> None:
+    logits = torch.tensor([-20.0, 0.0, 3.0], requires_grad=True)
+    minimax, other = losses.minimax_loss(logits), losses.non_saturating_loss(logits)
+    # log(1 - D) at the three: almost 0, log .5, log(1 - .9526); -log D: 20, log 2, .0486.
+    assert minimax.item() == pytest.approx(-(0 + math.log(2) + log1p_exp(3)) / 3, abs=1e-6)
+    assert other.item() == pytest.approx((20 + math.log(2) + log1p_exp(-3)) / 3, abs=1e-6)
+    (slope,) = torch.autograd.grad(minimax, logits)
+    d = torch.sigmoid(logits.detach())
+    torch.testing.assert_close(slope, -d / 3)
+    assert slope[0].abs() < 1e-8
+    (slope,) = torch.autograd.grad(other, logits)
+    torch.testing.assert_close(slope, (d - 1) / 3)
+    assert slope[0] == pytest.approx(-1 / 3)
+
+
+def test_js_estimate_of_a_blind_a_perfect_and_the_best_discriminator() -> None:
+    nothing = torch.zeros(5)
+    assert losses.js_estimate(nothing, nothing).item() == pytest.approx(0.0, abs=1e-6)
+    assert losses.js_estimate(nothing + 40, nothing - 40).item() == pytest.approx(math.log(2))
+    assert losses.js_estimate(nothing - 1, nothing + 1) < 0
+    # Human replies are a, a, a, b; machine's are b, b, b, a: the best D says 3/4 of a and 1/4 of b, so its logits are
+    # +-log 3, and JS = sum over both of 3/8 log(3/2) + 1/8 log(1/2) = .130812.
+    logit = math.log(3)
+    human = torch.tensor([logit, logit, logit, -logit])
+    exact = 2 * (3 / 8 * math.log(3 / 2) + 1 / 8 * math.log(1 / 2))
+    assert losses.js_estimate(human, -human).item() == pytest.approx(exact)
+
+
+def test_wasserstein_estimate_is_the_difference_of_means() -> None:
+    assert losses.wasserstein_estimate(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0, 1.5])).item() == 1.5
+
+
+def test_penalties_of_critics_with_known_slopes() -> None:
+    three_four, unit = torch.tensor([[[3.0], [4.0]]]), torch.tensor([[[0.6], [-0.8]]])
+    assert losses.gradient_penalty(three_four).item() == pytest.approx(10 * (5 - 1) ** 2)
+    assert losses.gradient_penalty(unit).item() == pytest.approx(0.0, abs=1e-6)
+    both = torch.cat((three_four, unit))
+    assert losses.gradient_penalty(both).item() == pytest.approx(10 * 16 / 2)
+    assert losses.divergence_penalty(three_four).item() == pytest.approx(2 * 5**6)
+    assert losses.divergence_penalty(both).item() == pytest.approx(2 * (5**6 + 1) / 2)
+
+
+@pytest.mark.parametrize("penalty", [losses.gradient_penalty, losses.divergence_penalty])
+def test_a_critic_without_any_slope_gets_a_finite_gradient(penalty: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    flat = torch.zeros(2, 3, 4, requires_grad=True)
+    penalty(flat).backward()
+    assert flat.grad is not None
+    assert torch.isfinite(flat.grad).all()

@@ -1,5 +1,6 @@
 """Whole runs on a small corpus: they learn, resume bit for bit, collapse with a clear word, refuse what is wrong."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -178,6 +179,7 @@ def test_a_corpus_is_learnt_to_over_95_percent_by_mle(corpus: Path, tmp_path: Pa
     [
         ("adversarial.credit=mc", "adversarial.rollouts=2"),
         ("adversarial.credit=final", "adversarial.baseline=none"),
+        ("adversarial.credit=regs", "adversarial.baseline=critic"),
         ("adversarial.baseline=ema", "generator.architecture=transformer"),
         ("adversarial.reward=constant",),
         ("adversarial.reward=noise", "precision=bf16"),
@@ -220,6 +222,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
         (),
         ("generator.architecture=transformer", "discriminator.shape.architecture=transformer"),
         ("adversarial.credit=mc", "adversarial.rollouts=2", "adversarial.baseline=ema"),
+        ("adversarial.credit=regs", "adversarial.baseline=critic"),
     ],
 )
 def test_a_run_killed_again_and_again_at_any_moment_equals_an_uninterrupted_one(
@@ -326,6 +329,55 @@ def test_an_adversarial_run_may_start_from_a_bundle(corpus: Path, tmp_path: Path
     assert reference.discriminator is not None
     assert load_bundle(out / "bundle").limits == begun.limits
     resume(out, quiet, compose("cseqgan", "toy", settings))  # the same wish again is no change
+
+
+def test_d_is_kept_at_its_best_on_held_out_pairs(corpus: Path, tmp_path: Path) -> None:
+    wild = ("discriminator.steps=8", "discriminator.evaluate_every=1", "discriminator.learning_rate=0.05")
+    begin(compose("cseqgan", "toy", (*settings_of("cseqgan"), *wild)), "cseqgan", corpus, tmp_path / "run", quiet)
+    rows = [row for row in lines(tmp_path / "run") if row["stage"] == "discriminator"]
+    found = [row["d_loss_held_out"] for row in rows]
+    kept = load_bundle(tmp_path / "run" / "mle").info["metrics"]
+    assert found[-1] > min(found) == kept["d_loss_held_out"]
+    assert kept["d_accuracy"] == rows[found.index(min(found))]["d_accuracy"]
+
+
+def test_d_may_begin_with_the_generators_weights_and_resumes_bit_for_bit(
+    corpus: Path, tmp_path: Path, whole: dict[str, Path]
+) -> None:
+    start, told = whole["mle"] / "bundle", []
+    settings = (*settings_of("cseqgan"), f"start={start}", "discriminator.from_generator=true", "generator.width=128",
+                "discriminator.shape.dropout=0.2", "discriminator.learning_rate=1e-30")  # fmt: skip
+    config = compose("cseqgan", "toy", settings)
+    begin(config, "cseqgan", corpus, tmp_path / "whole", lambda stage, share, line: told.append(line))
+    assert "the discriminator begins with the generator's weights" in told
+    judge, model = load_bundle(tmp_path / "whole" / "mle").discriminator, load_bundle(start).generator
+    assert judge is not None
+    assert judge.trunk.config == dataclasses.replace(model.trunk.config, dropout=0.2)
+    torch.testing.assert_close(judge.trunk.state_dict(), model.trunk.state_dict())
+    kill_in_step(8, corpus, tmp_path / "run", "cseqgan", settings)
+    resume(tmp_path / "run", quiet, config)  # the shape that G's bundle gave to D is no change of settings
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("width", "said"), [(32, "goes on with the weights of"), (16, "another shape and is not used")]
+)
+def test_a_start_with_a_discriminator_gives_it_away_where_the_shapes_agree(
+    corpus: Path, tmp_path: Path, whole: dict[str, Path], width: int, said: str
+) -> None:
+    start, told = whole["cseqgan"] / "bundle", []
+    settings = (*settings_of("cseqgan"), f"start={start}", 'stages=["adversarial"]', "adversarial.steps=1",
+                f"discriminator.shape.width={width}", "adversarial.discriminator_steps=0")  # fmt: skip
+    begin(
+        compose("cseqgan", "toy", settings), "cseqgan", corpus, tmp_path / "run",
+        lambda stage, share, line: told.append(line),
+    )  # fmt: skip
+    assert any(said in line for line in told)
+    begun, after = (load_bundle(path).discriminator for path in (start, tmp_path / "run" / "bundle"))
+    assert begun is not None
+    assert after is not None
+    assert after.trunk.config.width == width
+    assert torch.equal(begun.head.bias, after.head.bias) == (width == 32)
 
 
 def test_mle_may_continue_a_bundle(corpus: Path, tmp_path: Path, whole: dict[str, Path]) -> None:

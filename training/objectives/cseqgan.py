@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch import Tensor
 
 from chatbot.decoding import Sampled, plain_sampling, write_replies
 from chatbot.discriminator import Discriminator, final_logits
@@ -17,14 +16,10 @@ from chatbot.generator.interface import Generator
 from training import baselines, rewards
 from training.batches import Batch, Batches
 from training.config import AdversarialConfig
-from training.losses import (
-    kl_estimate,
-    negative_log_likelihood,
-    policy_gradient,
-    reply_mask,
-    token_log_probabilities,
-)
+from training.critic import Critic
+from training.losses import reply_mask
 from training.objectives.discrimination import Discrimination
+from training.objectives.policy import Drawn, Policy
 from training.precision import Precision, autocast
 
 
@@ -67,22 +62,27 @@ class ConditionalSeqGAN:
         rng: torch.Generator,
     ) -> None:
         self.generator = generator
-        self.reference = reference.eval().requires_grad_(False)
+        self.policy = Policy(generator, reference, config, precision)
         self.discrimination = discrimination
         self.batches = batches
         self.config = config
         self.precision = precision
         self.rng = rng
-        self.rate = config.learning_rate
-        self.kl_weight = config.kl
-        self.optimizer = torch.optim.AdamW(generator.parameters(), lr=self.rate, betas=(0.9, 0.98), weight_decay=0.0)
         self.averages = (baselines.MovingAverage(), baselines.MovingAverage())  # one for each component of a reward
+        self.critic: Critic | None = None
+        self.critic_error = 0.0
+        if config.baseline == "critic":
+            device = next(generator.parameters()).device
+            parts = 2 if config.credit == "step" and config.reward == "discriminator" else 1
+            self.critic = Critic(generator.width, parts, config.critic_learning_rate, device)
 
     def step(self, progress: float) -> dict[str, float]:
         """Draw K replies for each context, let D reward them, update G, then D on the same fresh replies."""
         batch = self.batches.next()
         rewarded = self.reward(batch)
         metrics = self.update(batch, rewarded, progress)
+        if self.critic is not None:
+            metrics["critic_error"] = self.critic_error
         metrics |= self._update_discriminator(batch, rewarded.sampled.tokens[:: self.config.samples])
         return metrics
 
@@ -100,12 +100,15 @@ class ConditionalSeqGAN:
                 self.generator, state, plain_sampling(len(lanes), seeds, self.generator.reply_tokens)
             )
             components = self._rewards(discriminator, batch, lanes, sampled)
-        mask = reply_mask(sampled.tokens)
+            mask = reply_mask(sampled.tokens)
+            expected = self._expected(components, batch, lanes, sampled.tokens, mask)
         grouped = (len(batch), config.samples, -1)
         weighted = [(component.weight, component.values.view(grouped)) for component in components]
         subtracted = [
             self._baseline(component.values.view(grouped), component.known.view(grouped), average)
-            for component, average in zip(components, self.averages, strict=False)
+            if value is None
+            else value.view(grouped)
+            for component, average, value in zip(components, self.averages, expected, strict=False)
         ]
         advantages = rewards.advantages(weighted, subtracted, mask.view(grouped), config.advantage_clip)
         mean = float((components[0].values * mask).sum() / mask.sum().clamp(min=1))
@@ -125,12 +128,26 @@ class ConditionalSeqGAN:
             )
             return [Component(1.0, values, mask)]
         logits = discriminator(judged, sampled.tokens)
+        if config.credit == "regs":
+            return [Component(1.0, rewards.prefix_reward(logits, mask), mask)]
         whole = rewards.sequence_reward(final_logits(logits, sampled.tokens), sampled.finished, config.reward_clip)
         components = [Component.of_replies(whole, longest)]
         if config.credit == "step":
             dense = rewards.dense_reward(logits, mask, config.discount)
             components.append(Component(config.dense_weight, dense, mask))
         return components
+
+    def _expected(
+        self, components: list[Component], batch: Batch, lanes: Tensor, tokens: Tensor, mask: Tensor
+    ) -> list[Tensor | None]:
+        """Return what the critic expects of each component [B * K, T], then let it learn; without a critic nothing."""
+        if self.critic is None:
+            return [None] * len(components)
+        hidden = self.generator.hidden(self.generator.encode(batch.context).select(lanes), tokens)
+        expected = self.critic.value(hidden)
+        returns = torch.stack([component.values for component in components], dim=-1)
+        self.critic_error = self.critic.learn(hidden, returns, mask)
+        return list(expected.unbind(-1))
 
     def _baseline(self, values: Tensor, known: Tensor, average: baselines.MovingAverage) -> Tensor:
         if self.config.baseline == "loo":
@@ -141,54 +158,11 @@ class ConditionalSeqGAN:
 
     def update(self, batch: Batch, rewarded: Rewarded, progress: float) -> dict[str, float]:
         """Take one step of G: policy gradient on its samples, KL to the MLE model, teacher forcing on human replies."""
-        config, tokens, mask = self.config, rewarded.sampled.tokens, rewarded.mask
-        lanes = torch.arange(len(batch), device=tokens.device).repeat_interleave(config.samples)
-        forcing = config.teacher_forcing + progress * (config.teacher_forcing_end - config.teacher_forcing)
-        with autocast(self.precision, tokens.device):
-            with torch.no_grad():
-                reference = token_log_probabilities(
-                    self.reference, self.reference.encode(batch.context).select(lanes), tokens
-                )
-            _without_dropout(self.generator)  # as it was when the samples were drawn
-            sampled = token_log_probabilities(
-                self.generator, self.generator.encode(batch.context).select(lanes), tokens
-            )
-            self.generator.train()
-            human = token_log_probabilities(self.generator, self.generator.encode(batch.context), batch.reply)
-        policy = policy_gradient(sampled, rewarded.advantages, mask)
-        kl = kl_estimate(sampled, reference, mask)
-        forced = negative_log_likelihood(human, reply_mask(batch.reply))
-        loss = policy + self.kl_weight * kl + forcing * forced
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip_grad_norm_(self.generator.parameters(), config.clip)
-        self.optimizer.step()
-        measured = float(kl.detach())
-        self._adapt(measured)
-        return {
-            "g_loss": float(loss.detach()),
-            "reward": rewarded.mean_reward,
-            "kl": measured,
-            "kl_weight": self.kl_weight,
-            "nll": float(forced.detach()),
-            "gradient_norm": float(norm),
-            "learning_rate": self.rate,
-            "epochs": self.batches.epochs,
-        }
-
-    def _adapt(self, kl: float) -> None:
-        """Move the weight of KL so that KL stays near its target (Schulman et al. 2017, the adaptive penalty).
-
-        A weight of 0 in the config leaves the term out for good.
-        """
-        if not self.config.kl:
-            return
-        if kl > 1.5 * self.config.kl_target:
-            self.kl_weight = min(self.kl_weight * 1.1, 10.0)
-        elif kl < self.config.kl_target / 1.5:
-            self.kl_weight = max(self.kl_weight / 1.1, 1e-3)
+        tokens = rewarded.sampled.tokens
+        lanes = torch.arange(len(batch), device=tokens.device).repeat_interleave(self.config.samples)
+        drawn = Drawn(batch.context, lanes, tokens, rewarded.advantages, rewarded.mask)
+        metrics = self.policy.step(drawn, batch, progress)
+        return {**metrics, "reward": rewarded.mean_reward, "epochs": self.batches.epochs}
 
     def _update_discriminator(self, batch: Batch, fakes: Tensor) -> dict[str, float]:
         gate = self.discrimination.config
@@ -206,33 +180,24 @@ class ConditionalSeqGAN:
 
     def soften(self) -> None:
         """Halve G's learning rate and double the weight of KL: what follows a rollback."""
-        self.rate /= 2
-        self.kl_weight = max(self.kl_weight, self.config.kl) * 2
+        self.policy.soften()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs, weights apart."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            **self.policy.state_dict(),
             "batches": self.batches.state_dict(),
-            "rate": self.rate,
-            "kl_weight": self.kl_weight,
             "averages": [average.state_dict() for average in self.averages],
             "discrimination": self.discrimination.state_dict(),
+            "critic": None if self.critic is None else self.critic.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` returned."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.policy.load_state_dict(state)
         self.batches.load_state_dict(state["batches"])
-        self.rate, self.kl_weight = state["rate"], state["kl_weight"]
         for average, kept in zip(self.averages, state["averages"], strict=True):
             average.load_state_dict(kept)
         self.discrimination.load_state_dict(state["discrimination"])
-
-
-def _without_dropout(model: nn.Module) -> None:
-    """Switch off dropout and nothing else: in evaluation mode cuDNN refuses to go back through a GRU."""
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.eval()
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])

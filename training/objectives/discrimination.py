@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from chatbot.decoding import plain_sampling, write_replies
 from chatbot.discriminator import Discriminator, final_logits
 from chatbot.generator.interface import Generator
+from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import PAD
 from training.batches import Batch, Batches
 from training.config import DiscriminatorConfig
@@ -21,15 +22,23 @@ from training.losses import pairwise_preference, prefix_cross_entropy, reply_mas
 from training.precision import Precision, autocast
 from training.rewards import draw_seeds
 
-FRESH, OLD, STRANGERS = 0.625, 0.375, 0.5
-"""Other replies of the mixed batch for each human one, which are 40 % of it; so these are 25, 15 and 20 %."""
+FRESH, OLD = 0.625, 0.375
+"""Machines' replies in the mixed batch for each human one; with half as many strangers these are 25, 15 and 20 %."""
+_HEAD = 0.1
+"""What is left of a fresh head over a trunk that knows something already: at first every logit is near zero."""
+_SEED = 0
+"""Of the replies drawn to held-out contexts: always the same draws, so that measures differ by the models alone."""
 
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """One shuffled batch for D: contexts [M, S], replies [M, T], labels [M]; `pairs` [P, 2] rows (human, machine)."""
+    """One shuffled batch for D: replies [M, T], labels [M], rows of `pairs` [P, 2] (human, machine).
+
+    Row i answers context[lane[i]]; contexts [C, S] are fewer than replies, and each is encoded once.
+    """
 
     context: Tensor
+    lane: Tensor
     reply: Tensor
     label: Tensor
     pairs: Tensor
@@ -45,33 +54,55 @@ def fresh_fakes(generator: Generator, context: Tensor, rng: torch.Generator, pre
         return write_replies(generator, generator.encode(context), lanes).tokens
 
 
-def mix(batch: Batch, fakes: Tensor, old: Batch | None, real_label: float, rng: torch.Generator) -> MixedBatch:
+def mix(
+    batch: Batch, fakes: Tensor, old: Batch | None, config: DiscriminatorConfig, rng: torch.Generator
+) -> MixedBatch:
     """Return 40 % human replies, 25 % fresh fakes, 15 % old fakes and 20 % human replies to other contexts, shuffled.
 
-    `fakes` [B, T] answer the contexts of `batch`; without `old` ones fresh fakes take their place.
+    The last share follows `config.mismatched`; 20 % are its default. `fakes` [B, T] answer the contexts of `batch`; without `old` ones fresh fakes take their place.
     """
     count, device = len(batch), batch.context.device
     fresh, kept = round(FRESH * count), round(OLD * count)
     aged = Batch(batch.context[-kept:], fakes[-kept:]) if old is None else Batch(old.context[:kept], old.reply[:kept])
     # Rolled by one, every reply meets a neighbour's context; the same reply twice in a batch would be no mismatch.
     strangers = pad_together([batch.reply, batch.reply.roll(1, 0)])
-    wrong = (strangers[:count] != strangers[count:]).any(1).nonzero().squeeze(1)[: round(STRANGERS * count)]
-    contexts = [batch.context, batch.context[:fresh], aged.context, batch.context[wrong]]
+    wrong = (strangers[:count] != strangers[count:]).any(1).nonzero().squeeze(1)[: round(config.mismatched * count)]
+    own = torch.arange(count, device=device)
+    lane = torch.cat((own, own[:fresh], count + torch.arange(len(aged), device=device), wrong))
     replies = [batch.reply, fakes[:fresh], aged.reply, batch.reply.roll(1, 0)[wrong]]
-    labels = torch.zeros(sum(len(c) for c in contexts), device=device)
-    labels[:count] = real_label
+    labels = torch.zeros(len(lane), device=device)
+    labels[:count] = config.real_label
     order = torch.randperm(len(labels), generator=rng).to(device)
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=device)
-    human = torch.arange(fresh, device=device)
-    pairs = torch.stack((place[human], place[count + human]), dim=1)
-    return MixedBatch(pad_together(contexts)[order], pad_together(replies)[order], labels[order], pairs)
+    pairs = torch.stack((place[own[:fresh]], place[count + own[:fresh]]), dim=1)
+    contexts = pad_together([batch.context, aged.context])
+    return MixedBatch(contexts, lane[order], pad_together(replies)[order], labels[order], pairs)
 
 
 def pad_together(rows: list[Tensor]) -> Tensor:
     """Return tensors [n_i, T_i] of ids as one [sum n_i, longest T], PAD on the right."""
     longest = max(r.shape[1] for r in rows)
     return torch.cat([torch.nn.functional.pad(r, (0, longest - r.shape[1]), value=PAD) for r in rows])
+
+
+def one_prefix(mask: Tensor, rng: torch.Generator) -> Tensor:
+    """Return [B, T], true at one token of each row of mask [B, T], each of its tokens as likely as the others."""
+    drawn = torch.rand(len(mask), generator=rng).to(mask.device)
+    chosen = (drawn * mask.sum(1)).long()
+    return mask & (mask.long().cumsum(1) - 1 == chosen[:, None])
+
+
+@torch.no_grad()
+def start_from_generator(discriminator: Discriminator, generator: Seq2SeqGenerator) -> None:
+    """Give D's trunk, of the same shape, the generator's weights: it reads from the first step on, and learns to judge.
+
+    A language model's features tell its own samples from human text better than those of a small classifier
+    (Zellers et al. 2019).
+    """
+    discriminator.trunk.load_state_dict(generator.trunk.state_dict())
+    discriminator.head.weight.mul_(_HEAD)
+    discriminator.head.bias.zero_()
 
 
 class Discrimination:
@@ -86,7 +117,10 @@ class Discrimination:
         config: DiscriminatorConfig,
         precision: Precision,
         rng: torch.Generator,
+        *,
+        one_prefix: bool = False,
     ) -> None:
+        """With `one_prefix` D learns from one random prefix of each reply and compares no whole replies."""
         self.discriminator = discriminator
         self.generator = generator
         self.batches = batches
@@ -94,6 +128,7 @@ class Discrimination:
         self.config = config
         self.precision = precision
         self.rng = rng
+        self.one_prefix = one_prefix
         self.optimizer = torch.optim.AdamW(
             discriminator.parameters(), lr=config.learning_rate, betas=(0.5, 0.98), weight_decay=config.weight_decay
         )
@@ -107,13 +142,9 @@ class Discrimination:
 
     def learn(self, batch: Batch, fakes: Tensor) -> dict[str, float]:
         """Take one step on human replies and on `fakes` [B, T] for the same contexts."""
-        mixed = mix(batch, fakes, self._recall(round(OLD * len(batch))), self.config.real_label, self.rng)
+        mixed = mix(batch, fakes, self._recall(round(OLD * len(batch))), self.config, self.rng)
         self.discriminator.train()
-        with autocast(self.precision, mixed.context.device):
-            logits = self.discriminator(self.discriminator.encode(mixed.context), mixed.reply)
-        final = final_logits(logits, mixed.reply)
-        loss = prefix_cross_entropy(logits, mixed.label, reply_mask(mixed.reply))
-        loss = loss + self.config.pairwise * pairwise_preference(final[mixed.pairs[:, 0]], final[mixed.pairs[:, 1]])
+        loss, final = self._judge(mixed)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(self.discriminator.parameters(), self.config.clip)
@@ -122,29 +153,45 @@ class Discrimination:
         right = (final.detach() > 0) == (mixed.label > 0.5)
         return {"d_loss": float(loss.detach()), "d_accuracy_training": float(right.float().mean())}
 
+    def _judge(self, mixed: MixedBatch) -> tuple[Tensor, Tensor]:
+        """Return D's loss on `mixed` and its logit [M] of each whole reply."""
+        with autocast(self.precision, mixed.context.device):
+            state = self.discriminator.encode(mixed.context).select(mixed.lane)
+            logits = self.discriminator(state, mixed.reply)
+        final, mask = final_logits(logits, mixed.reply), reply_mask(mixed.reply)
+        if self.one_prefix:
+            seen = one_prefix(mask, self.rng) if self.discriminator.training else mask
+            return prefix_cross_entropy(logits, mixed.label, seen), final
+        loss = prefix_cross_entropy(logits, mixed.label, mask)
+        preference = pairwise_preference(final[mixed.pairs[:, 0]], final[mixed.pairs[:, 1]])
+        return loss + self.config.pairwise * preference, final
+
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """Return D's accuracy on held-out human replies, on fresh fakes and on mismatched human replies.
+        """Return D's loss and accuracy on held-out human replies, on fresh fakes and on mismatched human replies.
 
-        `d_accuracy` is the mean of the first two: on training pairs D may shine by having memorised them.
+        `d_accuracy` is the mean over the first two: on training pairs D may shine by having memorised them.
         """
         self.discriminator.eval()
-        context, reply = self.held_out.context, self.held_out.reply
-        fakes = fresh_fakes(self.generator, context, self.rng, self.precision)
-        shares = []
-        with autocast(self.precision, context.device):
-            state = self.discriminator.encode(context)
-            for candidate in (reply, fakes, reply.roll(1, 0)):
-                logits = final_logits(self.discriminator(state, candidate), candidate)
-                shares.append(float((logits > 0).float().mean()))
-        human, machine, mismatched = shares
-        self.accuracy = (human + 1 - machine) / 2
-        return {
+        context, human, count = self.held_out.context, self.held_out.reply, len(self.held_out)
+        own = torch.arange(count, device=human.device)
+        strangers = round(self.config.mismatched * count)
+        fakes = fresh_fakes(self.generator, context, torch.Generator().manual_seed(_SEED), self.precision)
+        labels = torch.zeros(2 * count + strangers, device=human.device)
+        labels[:count] = self.config.real_label
+        replies = pad_together([human, fakes, human.roll(1, 0)[:strangers]])
+        pairs = torch.stack((own, count + own), dim=1)
+        lanes = torch.cat((own, own, own[:strangers]))
+        loss, final = self._judge(MixedBatch(context, lanes, replies, labels, pairs))
+        shares = [float((part > 0).float().mean()) for part in final.split([count, count, strangers])]
+        self.accuracy = (shares[0] + 1 - shares[1]) / 2
+        found = {
             "d_accuracy": self.accuracy,
-            "d_human_taken_for_human": human,
-            "d_machine_taken_for_human": machine,
-            "d_mismatched_taken_for_human": mismatched,
+            "d_loss_held_out": float(loss),
+            "d_human_taken_for_human": shares[0],
+            "d_machine_taken_for_human": shares[1],
         }
+        return {**found, "d_mismatched_taken_for_human": shares[2]} if strangers else found
 
     def _keep(self, context: Tensor, fakes: Tensor) -> None:
         self._old.append((context, fakes))

@@ -14,6 +14,7 @@ from training.synthetic.recipe import RecipeSettings
 
 QUICK = OracleOptions(
     sequences=1000,
+    measured=1000,
     mle=LikelihoodSettings(epochs=20),
     tuned=LikelihoodSettings(epochs=10, decay=True, weight_decay=0.3, dropout=0.2, early_stopping=True),
     judge=LikelihoodSettings(epochs=10, decay=True, weight_decay=0.3, dropout=0.4, early_stopping=True),

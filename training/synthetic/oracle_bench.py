@@ -41,17 +41,19 @@ class OracleOptions:
     """Hold all that decides the numbers, seeds apart."""
 
     sequences: int = 10_000
-    """Training sequences drawn from the oracle; as many others are held out for NLL_gen, and a fifth for choosing."""
+    """Training sequences drawn from the oracle; a fifth as many others are there to choose by."""
+    measured: int = 10_000
+    """Sequences of both kinds that every point of a curve is measured on."""
     size: int = 32
     mle: LikelihoodSettings = PAPER
     tuned: LikelihoodSettings = field(
         default_factory=lambda: LikelihoodSettings(
-            epochs=16, decay=True, weight_decay=0.3, dropout=0.2, early_stopping=True
+            epochs=16, decay=True, weight_decay=0.15, dropout=0.2, early_stopping=True
         )
     )
     judge: LikelihoodSettings = field(
         default_factory=lambda: LikelihoodSettings(
-            epochs=16, decay=True, weight_decay=0.3, dropout=0.4, early_stopping=True
+            epochs=16, decay=True, weight_decay=0.2, dropout=0.4, early_stopping=True
         )
     )
     judge_size: int = 64
@@ -84,7 +86,7 @@ class SeedRun:
         """Draw the sequences; the oracle's random stream is the seed's own."""
         rng = torch.Generator().manual_seed(1_000_003 * (self.seed + 1))
         count = self.options.sequences
-        self.train, self.choosing, self.held_out = (self.oracle.draw(n, rng) for n in (count, count // 5, count))
+        self.train, self.choosing, self.held_out = (self.oracle.draw(n, rng) for n in (count, count // 5, self.options.measured))
 
     def run(self, system: System) -> dict[str, Any]:
         """Return the part of `system`: its curves and seconds; read from disk where an earlier run finished it."""

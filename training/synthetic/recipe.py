@@ -25,17 +25,17 @@ from training.synthetic.published import Watch
 class RecipeSettings:
     """Say how G and phi take turns."""
 
-    rounds: int = 600
+    rounds: int = 1200
     batch: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     clip: float = 5.0
-    teacher_forcing: float = 0.5
+    teacher_forcing: float = 0.1
     """Weight of the cross-entropy of real sequences beside the policy gradient."""
     judge_rate: float = 1e-4
-    judge_every: int = 2
+    judge_every: int = 0
     """Rounds between two steps of D; 0 leaves phi as likelihood made it."""
     weight_decay: float = 0.0
-    evaluate_every: int = 50
+    evaluate_every: int = 200
 
 
 def prefix_logits(phi: SequenceModel, generator_logs: Tensor, sequences: Tensor) -> Tensor:

@@ -22,7 +22,15 @@ from tests.training.toys import (
 )
 from training.batches import Batch, Batches
 from training.config import DiscriminatorConfig
-from training.objectives.discrimination import Discrimination, fresh_fakes, mix, pad_together
+from training.losses import prefix_cross_entropy, reply_mask
+from training.objectives.discrimination import (
+    Discrimination,
+    fresh_fakes,
+    mix,
+    one_prefix,
+    pad_together,
+    start_from_generator,
+)
 
 COUNT = 40
 
@@ -40,8 +48,8 @@ HUMAN, CONTEXT, FAKE, OLD_CONTEXT, OLD = 1001, 1002, 1003, 1004, 1005
 def mixed_rows(old: bool = True, count: int = COUNT) -> tuple[list[tuple[list[int], list[int], float]], torch.Tensor]:
     batch = Batch(marked(CONTEXT, count), marked(HUMAN, count))
     remembered = Batch(marked(OLD_CONTEXT, count, 5), marked(OLD, count, 4)) if old else None
-    mixed = mix(batch, marked(FAKE, count, 6), remembered, 0.9, torch.Generator().manual_seed(0))
-    rows = zip(mixed.context.tolist(), mixed.reply.tolist(), mixed.label.tolist(), strict=True)
+    mixed = mix(batch, marked(FAKE, count, 6), remembered, DiscriminatorConfig(), torch.Generator().manual_seed(0))
+    rows = zip(mixed.context[mixed.lane].tolist(), mixed.reply.tolist(), mixed.label.tolist(), strict=True)
     return list(rows), mixed.pairs
 
 
@@ -91,7 +99,7 @@ def test_pairs_name_a_human_and_a_machine_reply_to_one_context() -> None:
 def test_the_order_is_shuffled_differently_each_time() -> None:
     rng = torch.Generator().manual_seed(0)
     batch = Batch(marked(CONTEXT), marked(HUMAN))
-    one, two = (mix(batch, marked(FAKE), None, 0.9, rng) for _ in range(2))
+    one, two = (mix(batch, marked(FAKE), None, DiscriminatorConfig(), rng) for _ in range(2))
     assert not torch.equal(one.label, two.label)
     sides = [one.label[: len(one.label) // 2], one.label[len(one.label) // 2 :]]
     assert all(0.2 < float((side > 0).float().mean()) < 0.6 for side in sides)
@@ -105,7 +113,7 @@ def test_without_old_fakes_all_fresh_ones_are_used_once() -> None:
 
 def test_a_reply_that_equals_its_neighbours_is_no_stranger() -> None:
     batch = batch_of([([a], [7]) for a in range(3, 9)])
-    mixed = mix(batch, batch.reply, None, 1.0, torch.Generator().manual_seed(0))
+    mixed = mix(batch, batch.reply, None, DiscriminatorConfig(real_label=1.0), torch.Generator().manual_seed(0))
     assert len(mixed.label) == 12  # 6 human, 6 fresh
     assert mixed.label.sum() == 6
 
@@ -118,6 +126,16 @@ def test_small_batches_are_whole_too(count: int) -> None:
     assert kinds.count("fresh") + kinds.count("old") == count
     assert kinds.count("stranger") == round(count / 2)
     assert len(pairs) == kinds.count("fresh") > 0
+
+
+def test_without_contexts_no_human_reply_is_called_a_machines() -> None:
+    batch = Batch(marked(CONTEXT), marked(HUMAN))
+    mixed = mix(batch, marked(FAKE), None, DiscriminatorConfig(mismatched=0.0), torch.Generator().manual_seed(0))
+    assert len(mixed.label) == 2 * COUNT
+    assert (mixed.label > 0).equal(mixed.reply[:, 0] == HUMAN)
+    judging = learner(discriminator(), generator())
+    judging.config = DiscriminatorConfig(mismatched=0.0)
+    assert "d_mismatched_taken_for_human" not in judging.measure()
 
 
 def test_pad_together() -> None:
@@ -139,7 +157,7 @@ def learner(
 def test_a_few_steps_teach_d_to_catch_machines_and_fluent_but_unrelated_replies(architecture: Architecture) -> None:
     judging = learner(discriminator(architecture, width=32), generator())
     before = judging.measure()
-    for _ in range(150):
+    for _ in range(200):
         judging.step()
     after = judging.measure()
     assert after["d_human_taken_for_human"] > 0.9
@@ -154,8 +172,59 @@ def test_accuracy_is_the_mean_over_held_out_humans_and_fresh_machines() -> None:
     expected = (found["d_human_taken_for_human"] + 1 - found["d_machine_taken_for_human"]) / 2
     assert found["d_accuracy"] == judging.accuracy == pytest.approx(expected)
     assert set(found) == {
-        "d_accuracy", "d_human_taken_for_human", "d_machine_taken_for_human", "d_mismatched_taken_for_human"
+        "d_accuracy", "d_loss_held_out", "d_human_taken_for_human", "d_machine_taken_for_human",
+        "d_mismatched_taken_for_human",
     }  # fmt: skip
+
+
+def test_one_prefix_of_each_reply_is_as_likely_as_another() -> None:
+    mask = torch.tensor([[True, True, True, False], [True, False, False, False]]).repeat(3000, 1)
+    chosen = one_prefix(mask, torch.Generator().manual_seed(0))
+    assert chosen.sum(1).eq(1).all()
+    assert not (chosen & ~mask).any()
+    shares = chosen[::2].float().mean(0)
+    assert shares[:3].tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
+    assert chosen[1::2, 0].all()
+
+
+def test_with_one_prefix_the_loss_is_that_of_the_prefixes_drawn_alone() -> None:
+    judging = learner(discriminator(), generator(), batch=8)
+    judging.one_prefix = True
+    batch = batch_of(copy_task()[:8])
+    mixed = mix(batch, batch.reply.roll(1, 1), None, DiscriminatorConfig(), torch.Generator().manual_seed(1))
+    judging.discriminator.train()
+    state = judging.rng.get_state()
+    found, _ = judging._judge(mixed)
+    judging.rng.set_state(state)
+    seen = one_prefix(reply_mask(mixed.reply), judging.rng)
+    judge = judging.discriminator
+    logits = judge(judge.encode(mixed.context).select(mixed.lane), mixed.reply)
+    torch.testing.assert_close(found, prefix_cross_entropy(logits, mixed.label, seen))
+    assert judging.measure() == judging.measure()  # of all prefixes: no luck of the draw
+
+
+def test_held_out_loss_is_the_same_whenever_it_is_measured_and_falls_with_learning() -> None:
+    judging = learner(discriminator(), generator())
+    before = judging.measure()
+    state = judging.rng.get_state()
+    assert judging.measure() == before
+    assert torch.equal(judging.rng.get_state(), state)  # how often D is measured changes nothing in training
+    for _ in range(60):
+        judging.step()
+    assert judging.measure()["d_loss_held_out"] < before["d_loss_held_out"] - 0.2
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_d_may_begin_with_what_the_generator_knows_and_with_no_opinion(architecture: Architecture) -> None:
+    judge, model = discriminator(architecture), generator(architecture)
+    start_from_generator(judge, model)
+    for name, value in model.trunk.state_dict().items():
+        assert torch.equal(judge.trunk.state_dict()[name], value), name
+    batch = batch_of(copy_task())
+    assert judge(judge.encode(batch.context), batch.reply).abs().max() < 0.3
+    model.bias.data.fill_(1.0)
+    model.trunk.embedding.weight.data.zero_()
+    assert judge.trunk.embedding.weight.any()  # a copy
 
 
 def test_teaching_d_leaves_the_generator_alone() -> None:

@@ -16,6 +16,7 @@ from training.synthetic.recipe import RecipeSettings
 
 TINY = OracleOptions(
     sequences=64,
+    measured=64,
     size=4,
     judge_size=6,
     mle=LikelihoodSettings(epochs=3),
