@@ -86,7 +86,7 @@ def test_settings_are_read_as_toml_and_bare_words_as_strings(setting: str, read:
         ("adversarial.contexts=3", "adversarial.contexts: expected at least 4"),
         ("discriminator.batch=3", "discriminator.batch: expected at least 4"),
         ("adversarial.samples=1", "adversarial.samples: expected at least 2 for baseline loo"),
-        ("adversarial.credit=regs", "adversarial.credit: found 'regs', expected one of step, final, mc"),
+        ("adversarial.credit=last", "adversarial.credit: found 'last', expected one of step, final, mc, regs"),
         ("precision=fp16", "precision: found 'fp16', expected one of auto, fp32, bf16"),
         ("stages=[]", "stages: expected at least one stage"),
         ('stages=["adversarial", "mle"]', "stages: expected each once and in this order: mle, discriminator"),

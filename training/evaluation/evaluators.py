@@ -95,7 +95,8 @@ def judge(
 ) -> Verdict:
     """Train an evaluator from nothing on the first two and return its verdict on the last two.
 
-    A reply whose logit is above zero is taken for human; both classes weigh the same whatever their numbers. A logit
+    A reply whose logit is above zero is taken for human. Of the larger side to learn from, a random choice as large as
+    the smaller side is taken: the rarer side would be learnt by heart and everything else given to the other. A logit
     of exactly zero, knowing nothing, is decided by a fair coin from `seed`. Numbers are NaN where the length-matched
     sides are too small to learn from or be asked of. Otherwise raises ValueError for that.
     """
@@ -112,6 +113,12 @@ def judge(
             raise ValueError(f"{[*map(len, trains)]} pairs to learn from, {[*map(len, tests)]} to be asked of")
         nothing = np.zeros(0, np.int64)
         return Verdict(np.nan, np.nan, np.nan, nothing > 0, nothing > 0, nothing, nothing)
+    smaller = min(map(len, trains))
+    chosen = [
+        np.sort(rng.choice(len(side), smaller, replace=False)) if len(side) > smaller else np.arange(smaller)
+        for side in trains
+    ]
+    trains = _choose(trains, chosen)
     logits = _KINDS[kind](trains[0], trains[1], [*tests[0], *tests[1]], tokenizer, seed)
     taken = np.where(logits == 0, rng.random(len(logits)) < 0.5, logits > 0)
     human_right, machine_passed = np.split(taken, [len(tests[0])])

@@ -31,7 +31,7 @@ class Measure:
 
 
 QUALITY, DIVERSITY = "How good single replies are", "How varied the replies are together"
-DISTRIBUTION, FORM = "How close the replies are to human ones as a whole", "Length and habits"
+DISTRIBUTION, FORM = "How close to human replies as a whole", "Length and habits"
 
 MEASURES: Final = (
     Measure("adver_suc", "Taken for human (AdverSuc)", QUALITY, "higher",
@@ -58,7 +58,7 @@ MEASURES: Final = (
     Measure("top_1", "Most frequent reply", DIVERSITY, "", "its share of all replies", ".1%"),
     Measure("top_10", "Ten most frequent", DIVERSITY, "", "their share of all replies", ".1%"),
     Measure("frechet_reply", "Frechet distance, replies", DISTRIBUTION, "lower",
-            "between embeddings of machine and human replies; the human row is one half against the other"),
+            "between embeddings of half of the replies and of human replies to the other half; human is the floor"),
     Measure("frechet_pair", "Frechet distance, pairs", DISTRIBUTION, "lower",
             "the same of context and reply together, so replies that do not fit are further away"),
     Measure("reverse", "Reverse LM", DISTRIBUTION, "higher",

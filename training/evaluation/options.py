@@ -33,8 +33,10 @@ class EvaluationOptions:
     """At temperature 1."""
     second_temperature: float = 0.7
     """Where the slow evaluator judges, too: the service's default."""
+    twin_temperatures: tuple[float, ...] = (0.5, 0.7, 0.9, 1.0, 1.2)
+    """Of the sweep's, those at which reranked twins are drawn, too: each of their replies costs `best_of`."""
     full: bool = False
-    """The slow evaluator judges the whole sweep, and reranked twins are drawn at the top-p settings, too."""
+    """The slow evaluator judges the whole sweep, and reranked twins are drawn at all settings."""
     samples: int = 12
     """Contexts shown with the replies of all systems."""
     device: str = "auto"
@@ -56,8 +58,10 @@ class EvaluationOptions:
 
     def settings(self, best_of: int) -> tuple[Setting, ...]:
         """Return the settings at which a system that picks from `best_of` candidates is drawn."""
-        nuclei = tuple(Setting(top_p=p) for p in sorted(set(self.top_ps))) if best_of == 1 or self.full else ()
-        return self.by_temperature + nuclei
+        if best_of > 1 and not self.full:
+            kept = {PLAIN.temperature, *self.twin_temperatures}
+            return tuple(setting for setting in self.by_temperature if setting.temperature in kept)
+        return self.by_temperature + tuple(Setting(top_p=p) for p in sorted(set(self.top_ps)))
 
     def judged_slowly(self, setting: Setting) -> bool:
         """Say whether the slow evaluator judges this setting."""

@@ -227,7 +227,17 @@ class _Evaluation:
 
 def _asked(options: EvaluationOptions) -> dict[str, Any]:
     """Return the options that decide numbers, as JSON holds them."""
-    names = ("best_of", "seed", "draws", "temperatures", "top_ps", "second_temperature", "full", "samples")
+    names = (
+        "best_of",
+        "seed",
+        "draws",
+        "temperatures",
+        "top_ps",
+        "twin_temperatures",
+        "second_temperature",
+        "full",
+        "samples",
+    )
     values = {name: getattr(options, name) for name in names}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

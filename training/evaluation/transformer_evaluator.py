@@ -29,8 +29,9 @@ HEADS: Final = 4
 DROPOUT: Final = 0.1
 RATE: Final = 1e-3
 EPOCHS: Final = 12
-PATIENCE: Final = 2
-"""Epochs without a better loss on the pairs put aside, after which training stops."""
+PATIENCE: Final = 4
+"""Epochs without a better loss on the pairs put aside, after which training stops: to relate two texts takes a few
+epochs before anything shows."""
 SET_ASIDE: Final = 0.15
 SMALLEST_SLICE: Final = 16
 """Pairs of each side put aside, where there are so many."""

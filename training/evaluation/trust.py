@@ -11,7 +11,7 @@ from training.evaluation.drawing import Cell, Progress, Replies
 from training.evaluation.evaluators import Kind, Variant
 from training.evaluation.options import PLAIN, EvaluationOptions
 from training.evaluation.report import ControlRow, EvaluatorRow, Value
-from training.evaluation.systems import HUMAN
+from training.evaluation.systems import HUMAN, SHUFFLED
 from training.evaluation.yardsticks import Yardsticks
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -50,7 +50,7 @@ def evaluator_rows(
 def _is_asked(cell: Cell, kind: str, variant: str, options: EvaluationOptions) -> bool:
     if kind == "ngrams" and variant == "plain":
         return True
-    if not options.judged_slowly(cell.setting):
+    if cell.system == SHUFFLED or not options.judged_slowly(cell.setting):
         return False
     return variant == "plain" or options.full or (cell.seed == 0 and cell.setting == PLAIN)
 

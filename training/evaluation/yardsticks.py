@@ -4,15 +4,17 @@ Knows texts and which measure wants what; refuses to know systems, sweeps and in
 is tokenised the same way, by the data's tokenizer. C test contexts.
 """
 
+import contextlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from chatbot.tokenizer import TURN, Tokenizer
 from training.corpus.dataset import PreparedDataset
@@ -159,7 +161,8 @@ class Yardsticks:
             return _numbers(verdict)
 
         key = {"version": VERSION, "human": self._human, "seed": self._seed, "kind": kind}
-        return Judged(**self._cache.get("judged_human", key, ask), passed=None)
+        with _one_thread():
+            return Judged(**self._cache.get("judged_human", key, ask), passed=None)
 
     def judge_slowly(self, replies: Replies, *, human: bool = False) -> Judged:
         """Return what the Transformer evaluator says of the test replies."""
@@ -196,12 +199,9 @@ class Yardsticks:
         def ask() -> dict[str, Any]:
             texts = replies.test
             vectors, pairs = embed(texts), embed_pairs(self._test.pairs(texts))
-            human = self._human_vectors
-            if texts == list(self._test.replies):  # one half against the other: what a perfect system would score
-                half = len(texts) // 2
-                distances = [frechet_distance(v[:half], v[half : 2 * half]) for v in (vectors, pairs)]
-            else:
-                distances = [frechet_distance(v, h) for v, h in zip((vectors, pairs), human, strict=True)]
+            distances = [
+                half_against_half(own, human) for own, human in zip((vectors, pairs), self._human_vectors, strict=True)
+            ]
             ids = self.ids(texts)
             # Fitted to replies to other contexts, so that the human row does not know its answers beforehand.
             reverse = language_score(
@@ -250,7 +250,8 @@ class Yardsticks:
             "version": VERSION, "human": self._human, "valid": fingerprint(replies.valid),
             "test": fingerprint(replies.test), "seed": self._seed, **more,
         }  # fmt: skip
-        return dict(self._cache.get(folder, key, ask))
+        with _one_thread():
+            return dict(self._cache.get(folder, key, ask))
 
     def _copied(self, ids: Sequence[Sequence[int]]) -> Floats:
         contexts = [[t for turn in self._with_ends(self.ids(context)) for t in turn] for context in self._test.contexts]
@@ -278,6 +279,27 @@ class Yardsticks:
     def _matcher(self) -> ContextMatcher:
         train = held_out("train", self._data.split("train"), self._tokenizer, MATCHED, **self._limits)
         return ContextMatcher.fit(train.pairs(), self._seed)
+
+
+def half_against_half(own: Floats, human: Floats) -> float:
+    """Return the Frechet distance of half of the replies to the human ones of the other half, both ways on average.
+
+    Embeddings [C, D]. So human replies have a distance like everybody's, over the same number of texts: the floor.
+    """
+    even, odd = slice(0, len(own) // 2 * 2, 2), slice(1, len(own) // 2 * 2, 2)
+    return (frechet_distance(own[even], human[odd]) + frechet_distance(own[odd], human[even])) / 2
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: evaluators are so small that a second one costs more than it does, and sums over
+    several threads may differ in the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _numbers(verdict: Verdict) -> dict[str, float | None]:

@@ -59,7 +59,8 @@ def mix(
 ) -> MixedBatch:
     """Return 40 % human replies, 25 % fresh fakes, 15 % old fakes and 20 % human replies to other contexts, shuffled.
 
-    The last share follows `config.mismatched`; 20 % are its default. `fakes` [B, T] answer the contexts of `batch`; without `old` ones fresh fakes take their place.
+    The last share is that of `config.mismatched` by default. `fakes` [B, T] answer the contexts of `batch`; without
+    `old` ones fresh fakes take their place.
     """
     count, device = len(batch), batch.context.device
     fresh, kept = round(FRESH * count), round(OLD * count)

@@ -85,8 +85,8 @@ class SeedRun:
     def __post_init__(self) -> None:
         """Draw the sequences; the oracle's random stream is the seed's own."""
         rng = torch.Generator().manual_seed(1_000_003 * (self.seed + 1))
-        count = self.options.sequences
-        self.train, self.choosing, self.held_out = (self.oracle.draw(n, rng) for n in (count, count // 5, self.options.measured))
+        counts = self.options.sequences, self.options.sequences // 5, self.options.measured
+        self.train, self.choosing, self.held_out = (self.oracle.draw(count, rng) for count in counts)
 
     def run(self, system: System) -> dict[str, Any]:
         """Return the part of `system`: its curves and seconds; read from disk where an earlier run finished it."""

@@ -116,11 +116,12 @@ def test_a_verdict_is_the_same_for_the_same_seed(kind: Kind) -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
-def test_unequal_sides_weigh_the_same() -> None:
-    # Nothing tells them apart, and a hundred times as many are human: an evaluator that knew would pass them all.
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_more_of_one_side_to_learn_from_change_nothing(kind: Kind) -> None:
+    # Nothing tells them apart. Learnt from as they are, everything would be taken for the side that has more.
     pairs, known = chitchat()
-    found = judge("ngrams", pairs[:2000], pairs[2000:2040], pairs[2100:2400], pairs[2400:2700], tokenizer=known, seed=0)
-    assert found.adver_suc < 0.98
+    found = judge(kind, pairs[:2000], pairs[2000:2200], pairs[2300:2700], pairs[2700:3100], tokenizer=known, seed=0)
+    assert 0.35 < found.adver_suc < 0.65
     assert found.auc == pytest.approx(0.5, abs=0.08)
 
 

@@ -523,10 +523,10 @@ def test_g_and_d_taking_turns_improve_on_the_start_and_a_placebo_does_not(starte
         )  # fmt: skip
         for _ in range(60):
             objective.discrimination.step()
-        for i in range(80):
+        for i in range(120):
             if i % 10 == 0:
                 objective.discrimination.measure()
-            objective.step(i / 80)
+            objective.step(i / 120)
         after[kind] = exact_share(model, copy_task())
     before = exact_share(started, copy_task())
     assert after["discriminator"] > before + 0.15
