@@ -17,6 +17,8 @@ Titled = tuple[str, str, str]
 
 _MARKED: Final = (0.5, 1.0)
 """Temperatures written at the points of the curves."""
+_WIDE: Final = 20
+"""The greatest of some logged values by the least, above which they are drawn on a logarithmic axis."""
 _SHAPES: Final = {
     "o": '<circle cx="16" cy="8" r="4.5"/>',
     "s": '<rect x="12" y="4" width="8" height="8"/>',
@@ -117,12 +119,12 @@ def training_figures(report: Report) -> Iterator[Titled]:
         ]
         stage, _, metric = name.partition(": ")
         title = metric.replace("_", " ").replace("valid ", "validation ")
-        positive = all(y > 0 for curve in curves for y in curve.y)
+        values = [y for curve in curves for y in curve.y]
         yield (
             title[0].upper() + title[1:],
             f"Stage: {stage}.",
             plot_curves(curves, "step", title, title=f"{title} over training ({stage})",
-                        log=positive and ("gradient_norm" in name or "perplexity" in name)),
+                        log=min(values) > 0 and max(values) > _WIDE * min(values)),
         )  # fmt: skip
 
 

@@ -123,6 +123,7 @@ class _Evaluation:
             "valid_contexts": len(valid),
             "settings": len(options.settings(1)),
             "measures_version": VERSION,
+            "device": device.type,
         }
         parameters = _claim(out, wanted, device)
         return cls(

@@ -184,7 +184,7 @@ class Discrimination:
         pairs = torch.stack((own, count + own), dim=1)
         lanes = torch.cat((own, own, own[:strangers]))
         loss, final = self._judge(MixedBatch(context, lanes, replies, labels, pairs))
-        shares = [float((part > 0).float().mean()) for part in final.split([count, count, strangers])]
+        shares = [float((part > 0).float().mean()) for part in torch.split(final, [count, count, strangers])]
         self.accuracy = (shares[0] + 1 - shares[1]) / 2
         found = {
             "d_accuracy": self.accuracy,
