@@ -269,6 +269,20 @@ def oracle(
     run(oracle, out, seeds, first_seed, [name.strip() for name in systems.split(",") if name.strip()], quick)
 
 
+@bench.command()
+def counting(
+    out: Annotated[Path, typer.Option(help="JSON to write.")] = Path("counting.json"),
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run; three for a claim.")] = 3,
+) -> None:
+    """Run StepGAN's Counting task: exact precision and coverage, where every question has many right answers.
+
+    Example: rejoinder bench counting --out results/counting.json
+    """
+    from training.commands import bench_counting as run
+
+    run(out, seeds)
+
+
 @app.command()
 def serve(
     models: Annotated[

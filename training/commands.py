@@ -66,6 +66,17 @@ def bench_oracle(
     typer.echo(table)
 
 
+def bench_counting(out: Path, seeds: int) -> None:
+    """Run the Counting experiment, write its rows and print them."""
+    from chatbot.memory import keep_freed_memory
+    from training.synthetic.counting_bench import CountingOptions, counting_experiment, table
+
+    keep_freed_memory()
+    with Display() as display:
+        rows = counting_experiment(CountingOptions(), range(seeds), out, display.say)
+    typer.echo(table(rows))
+
+
 def evaluate(bundles: Sequence[str], *, data: Path, out: Path, **options: Any) -> None:
     """Evaluate `bundles`, each `[NAME=]BUNDLE`; options are those of `EvaluationOptions`."""
     from chatbot.memory import keep_freed_memory

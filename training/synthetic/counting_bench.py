@@ -8,9 +8,11 @@ Q questions, M answers drawn to each.
 
 import copy
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from training.objectives.cseqgan import ConditionalSeqGAN
 from training.objectives.discrimination import Discrimination
 from training.objectives.mle import MaximumLikelihood
 from training.rewards import draw_seeds
+from training.run import write_atomically
 from training.synthetic.counting import (
     ANSWER_TOKENS,
     VOCABULARY,
@@ -41,6 +44,7 @@ from training.synthetic.frontier import spread
 
 CPU = torch.device("cpu")
 Say = Callable[[str], None]
+Reward = Literal["discriminator", "constant", "noise"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,10 @@ def run_seed(options: CountingOptions, seed: int, say: Say, *, final: bool = Tru
     keep("mle continued", longer)
     pretrained = discrimination(world, generator, judge, options.discriminator)
     say(f"seed {seed}: D's held-out accuracy {pretrained['d_accuracy']:.3f}")
-    for name, reward in (("adversarial", "discriminator"), ("placebo", "constant"), ("placebo noise", "noise")):
+    rewards: tuple[tuple[str, Reward], ...] = (
+        ("adversarial", "discriminator"), ("placebo", "constant"), ("placebo noise", "noise")
+    )  # fmt: skip
+    for name, reward in rewards:
         learner = copy.deepcopy(generator)
         adversarial(
             world, learner, generator, copy.deepcopy(judge), dataclasses.replace(options.adversarial, reward=reward)
@@ -219,6 +226,26 @@ def measure(model: Seq2SeqGenerator, asked: Sequence[Question], answers: int, te
     return score(asked, drawn.view(len(asked), answers, -1))
 
 
+def counting_experiment(options: CountingOptions, seeds: Sequence[int], out: Path, say: Say) -> list[dict[str, Any]]:
+    """Run every seed, write `out` (JSON) with its rows and options, and return the rows."""
+    rows = summarise({seed: run_seed(options, seed, say) for seed in seeds})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    content = {"rows": rows, "seeds": list(seeds), "options": dataclasses.asdict(options)}
+    write_atomically(out, (json.dumps(content, indent=1) + "\n").encode())
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows as plain text."""
+    lines = [f"{'system':<26}{'precision':>10}{'gain':>9}{'coverage':>10}{'of MLE':>9}  seeds"]
+    lines += [
+        f"{row['system']:<26}{row['precision']['mean']:>10.3f}{row['precision_gain']['mean']:>+9.3f}"
+        f"{row['coverage']['mean']:>10.3f}{row['coverage_kept']['mean']:>9.1%}  {row['seeds']}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
 def summarise(runs: dict[int, dict[str, Score]]) -> list[dict[str, Any]]:
     """Return one row for each system: precision and coverage, and what they are above MLE's, over seeds."""
     rows = []
@@ -229,9 +256,13 @@ def summarise(runs: dict[int, dict[str, Score]]) -> list[dict[str, Any]]:
             starts = [getattr(run["mle"], measured) for run in runs.values()]
             row[measured] = _numbers(values)
             row[f"{measured}_gain"] = _numbers([v - s for v, s in zip(values, starts, strict=True)])
-        row["coverage_kept"] = _numbers([run[name].coverage / run["mle"].coverage for run in runs.values()])
+        row["coverage_kept"] = _numbers([_share(run[name].coverage, run["mle"].coverage) for run in runs.values()])
         rows.append(row)
     return rows
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else float(part == whole)  # a model of two steps may find nothing at all
 
 
 def _numbers(values: list[float]) -> dict[str, Any]:
