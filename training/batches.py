@@ -1,8 +1,7 @@
 """Batches of pairs in an order that a seed fixes and a resumed run continues.
 
-B pairs, S longest context, T longest reply of the batch. Pairs of like length may stand together, so that little is
-padding; not where a discriminator compares them with a generator's replies, which are of all lengths in every batch:
-length would tell all human replies of one batch from them, and other lengths those of the next.
+B pairs, S longest context, T longest reply of the batch. Pairs of like length stand together, so little is padding, but
+where they are asked not to: what a batch has in common, its mismatched replies cannot teach a discriminator.
 """
 
 from dataclasses import dataclass

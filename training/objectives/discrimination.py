@@ -63,6 +63,10 @@ def mix(
     `old` ones fresh fakes take their place.
     """
     count, device = len(batch), batch.context.device
+    # Batches may be sorted by length. Whose fakes are used and whose replies are strangers must not depend on it, or D
+    # learns to tell short from long.
+    mixed_up = torch.randperm(count, generator=rng).to(device)
+    batch, fakes = Batch(batch.context[mixed_up], batch.reply[mixed_up]), fakes[mixed_up]
     fresh, kept = round(FRESH * count), round(OLD * count)
     aged = Batch(batch.context[-kept:], fakes[-kept:]) if old is None else Batch(old.context[:kept], old.reply[:kept])
     # Rolled by one, every reply meets a neighbour's context; the same reply twice in a batch would be no mismatch.

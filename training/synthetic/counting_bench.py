@@ -59,18 +59,21 @@ class CountingOptions:
     longest: int = 10
     answers: int = 20
     """Drawn to each question to measure: M."""
-    trunk: TrunkConfig = field(default_factory=lambda: TrunkConfig("recurrent", 48, 1, 1, 4, 96, 0.0))
-    judge: TrunkConfig = field(default_factory=lambda: TrunkConfig("recurrent", 64, 1, 1, 4, 128, 0.1))
+    trunk: TrunkConfig = field(default_factory=lambda: TrunkConfig("recurrent", 8, 1, 1, 2, 16, 0.0))
+    """So small that likelihood, however long, leaves wrong answers."""
+    judge: TrunkConfig = field(default_factory=lambda: TrunkConfig("recurrent", 64, 1, 1, 4, 128, 0.0))
     mle: MLEConfig = field(
-        default_factory=lambda: MLEConfig(steps=2000, batch=64, learning_rate=5e-3, warmup=50, evaluate_every=100)
+        default_factory=lambda: MLEConfig(steps=3000, batch=64, learning_rate=1e-2, warmup=50, evaluate_every=100)
     )
     discriminator: DiscriminatorConfig = field(
-        default_factory=lambda: DiscriminatorConfig(steps=600, batch=64, learning_rate=2e-3)
-    )
-    adversarial: AdversarialConfig = field(
-        default_factory=lambda: AdversarialConfig(
-            steps=400, contexts=32, samples=8, learning_rate=5e-4, teacher_forcing=0.5, teacher_forcing_end=0.1
+        default_factory=lambda: DiscriminatorConfig(
+            # Most of the machine's answers are right: preferring the human's would teach noise. Answers to other
+            # questions are what teaches the rule.
+            steps=3600, batch=64, learning_rate=3e-3, weight_decay=0.0, pairwise=0.0, mismatched=1.0, extra_below=0.0
         )
+    )  # fmt: skip
+    adversarial: AdversarialConfig = field(
+        default_factory=lambda: AdversarialConfig(steps=600, contexts=32, samples=8, credit="final", learning_rate=1e-3)
     )
     temperatures: tuple[float, ...] = (0.9, 0.8, 0.7)
     """At which the MLE model is measured besides: what cooling alone would reach."""
@@ -93,8 +96,8 @@ class CountingWorld:
         self.valid = make_batch(split_of(self.choose_by, rng), np.arange(o.asked), self.data, CPU)
 
     def batches(self, size: int, salt: int) -> Batches:
-        """Return training batches in an order of their own for each `salt`."""
-        return Batches(self.train, size, self.data, self.seed * 1000 + salt, CPU)
+        """Return training batches in an order of their own for each `salt`, with questions of all lengths in each."""
+        return Batches(self.train, size, self.data, self.seed * 1000 + salt, CPU, by_length=False)
 
     def start(self) -> tuple[Seq2SeqGenerator, Discriminator]:
         """Return fresh models."""

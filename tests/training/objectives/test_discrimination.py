@@ -96,6 +96,20 @@ def test_pairs_name_a_human_and_a_machine_reply_to_one_context() -> None:
         assert rows[better][0] == rows[worse][0]
 
 
+def test_whose_fakes_are_used_and_whose_replies_are_strangers_does_not_depend_on_their_place() -> None:
+    """Batches are sorted: the first ones are the shortest."""
+    rng, batch = torch.Generator().manual_seed(0), Batch(marked(CONTEXT), marked(HUMAN))
+    used: dict[int, list[int]] = {FAKE: [], HUMAN: []}
+    for _ in range(20):
+        mixed = mix(batch, marked(FAKE), None, DiscriminatorConfig(), rng)
+        pairs = mixed.pairs[:, 1].tolist()
+        used[FAKE] += [int(mixed.reply[i, 1]) - 10 for i in pairs]
+        strange = (mixed.reply[:, 0] == HUMAN) & (mixed.label == 0)
+        used[HUMAN] += (mixed.reply[strange][:, 1] - 10).tolist()
+    for places in used.values():
+        assert abs(sum(places) / len(places) - (COUNT - 1) / 2) < 2
+
+
 def test_the_order_is_shuffled_differently_each_time() -> None:
     rng = torch.Generator().manual_seed(0)
     batch = Batch(marked(CONTEXT), marked(HUMAN))

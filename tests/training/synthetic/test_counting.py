@@ -10,10 +10,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbot.generator.trunk import TrunkConfig
 from chatbot.tokenizer import PAD, TURN
 from training.config import AdversarialConfig, DiscriminatorConfig, MLEConfig
 from training.synthetic.counting import FIRST, contexts_of, questions, right_answers, score, split_of
-from training.synthetic.counting_bench import CountingOptions, counting_experiment, run_seed, summarise, table
+from training.synthetic.counting_bench import (
+    CountingOptions,
+    CountingWorld,
+    counting_experiment,
+    discrimination,
+    run_seed,
+    summarise,
+    table,
+)
 
 
 def row(*numbers: int, ended: bool = True) -> list[int]:
@@ -64,6 +73,7 @@ TINY = CountingOptions(
     shortest=2,
     longest=3,
     answers=6,
+    trunk=TrunkConfig("recurrent", 48, 1, 1, 4, 96, 0.0),
     mle=MLEConfig(steps=600, batch=32, learning_rate=5e-3, warmup=10, evaluate_every=50),
     discriminator=DiscriminatorConfig(steps=5, batch=16, evaluate_every=5),
     adversarial=AdversarialConfig(steps=3, contexts=8, samples=4, evaluate_every=2),
@@ -87,6 +97,17 @@ def test_every_system_takes_part_and_likelihood_learns_the_task() -> None:
     assert rows["mle"]["precision_gain"]["values"] == [0.0, 0.0]
     expected = np.mean([run["adversarial"].precision for run in found.values()])
     assert rows["adversarial"]["precision"]["mean"] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_d_learns_what_a_right_answer_is_from_answers_to_other_questions() -> None:
+    """With questions of one length in each batch it would not: a mismatched answer would then count right."""
+    judging = replace(CountingOptions().discriminator, steps=250, batch=64, learning_rate=5e-3, evaluate_every=250)
+    options = replace(CountingOptions(), pairs=4000, asked=200, shortest=2, longest=5, discriminator=judging)
+    world = CountingWorld(options, 0)
+    generator, judge = world.start()
+    found = discrimination(world, generator, judge, judging)
+    assert found["d_human_taken_for_human"] > 0.9
+    assert found["d_mismatched_taken_for_human"] < 0.6
 
 
 def test_the_rows_are_written_and_shown(tmp_path: Path) -> None:
