@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from chatbot.memory import keep_freed_memory
 from chatbot.progress import Display
 from training.errors import ConfigError
 
@@ -35,7 +36,6 @@ def train(
     recipe: str | None, *, data: Path | None, out: Path, preset: str | None, settings: Sequence[str], resume: bool
 ) -> None:
     """Begin a run, or continue one."""
-    from chatbot.memory import keep_freed_memory
     from training.composition import compose
     from training.session import PRODUCT
     from training.train import begin
@@ -57,7 +57,6 @@ def bench_oracle(
     oracle: Path | None, out: Path, seeds: int, first_seed: int, systems: Sequence[str], quick: bool
 ) -> None:
     """Run the oracle experiment and write its table."""
-    from chatbot.memory import keep_freed_memory
     from training.synthetic.experiment import oracle_experiment
 
     keep_freed_memory()
@@ -68,7 +67,6 @@ def bench_oracle(
 
 def bench_counting(out: Path, seeds: int) -> None:
     """Run the Counting experiment, write its rows and print them."""
-    from chatbot.memory import keep_freed_memory
     from training.synthetic.counting_bench import CountingOptions, counting_experiment, table
 
     keep_freed_memory()
@@ -79,7 +77,6 @@ def bench_counting(out: Path, seeds: int) -> None:
 
 def evaluate(bundles: Sequence[str], *, data: Path, out: Path, **options: Any) -> None:
     """Evaluate `bundles`, each `[NAME=]BUNDLE`; options are those of `EvaluationOptions`."""
-    from chatbot.memory import keep_freed_memory
     from training.evaluation.options import EvaluationOptions
     from training.evaluation.protocol import evaluate as run
     from training.evaluation.systems import parse_systems
@@ -92,7 +89,6 @@ def evaluate(bundles: Sequence[str], *, data: Path, out: Path, **options: Any) -
 
 def compare(data: Path, *, out: Path, contexts: int, best_of: int, **options: Any) -> None:
     """Compare recipes on `data`; options are those of `Comparison`."""
-    from chatbot.memory import keep_freed_memory
     from training.comparison import Comparison
     from training.comparison import compare as run
     from training.evaluation.options import EvaluationOptions

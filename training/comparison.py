@@ -28,7 +28,7 @@ PLACEBOS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 }
 """Recipes whose reward knows nothing of the reply: what they reach, the discriminator did not add."""
 
-SHARES: Final[Mapping[Stage, float]] = {"mle": 0.0, "discriminator": 0.35, "backward": 0.15, "adversarial": 0.0}
+SHARES: Final[Mapping[Stage, float]] = {"discriminator": 0.35, "backward": 0.15}
 """Of the budget; the recipe's last stage gets what is left."""
 
 _NO_LIMIT: Final = 10**9

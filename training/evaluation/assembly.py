@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from training.evaluation.drawing import Cell, Likelihood
+from training.evaluation.intervals import percentile_interval
 from training.evaluation.measures import CURVED
 from training.evaluation.report import ComparisonRow, MatchedDifference, Row, Value, Values
 from training.evaluation.report import Curve as CurveRows
-from training.evaluation.resampling import Ids, NgramTable, half_means, percentile_interval, random_halves
+from training.evaluation.resampling import Ids, NgramTable, half_means, random_halves
 from training.evaluation.sampling import Setting
 from training.evaluation.sweep import Curve, compare
 from training.evaluation.verdicts import sentence

@@ -4,7 +4,7 @@ Knows systems and held-out contexts; measures nothing but the likelihood of the 
 loaded. Systems that share a bundle share its weights and encoded contexts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,8 +133,3 @@ class _Counter:
 
 def _human_ids(held: HeldOut, limit: int) -> list[list[int]]:
     return [held.split.reply(int(i))[:limit].tolist() for i in held.chosen]
-
-
-def replies_of(drawn: Mapping[Cell, Replies], system: str, setting: Setting) -> list[Replies]:
-    """Return the replies of a system at a setting, in the order of its training seeds."""
-    return [drawn[cell] for cell in sorted(drawn) if (cell.system, cell.setting) == (system, setting)]

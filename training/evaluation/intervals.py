@@ -76,6 +76,12 @@ def bootstrap_statistic(
     return _interval(float(statistic(np.arange(n_seeds), np.arange(n_contexts))), np.array(drawn, np.float64))
 
 
+def percentile_interval(mean: float, draws: npt.ArrayLike) -> Interval:
+    """Return `mean` between the percentiles of `draws` that hold 95 % of them."""
+    low, high = np.quantile(np.asarray(draws, np.float64), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(mean, float(low), float(high))
+
+
 def hypervolume(points: npt.ArrayLike, reference: tuple[float, float] = (0.0, 0.0)) -> float:
     """Return the area between `reference` and the front of `points` [P, 2]; both coordinates are better higher.
 
@@ -129,5 +135,4 @@ def _interval(mean: float, drawn: Floats) -> Interval:
     found = drawn[~np.isnan(drawn)]
     if not found.size:
         return Interval(mean, np.nan, np.nan)
-    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(mean, float(low), float(high))
+    return percentile_interval(mean, found)

@@ -42,11 +42,6 @@ def normalise_text(text: str) -> str:
     return _SPACE_AT_HAN.sub("", spaced)
 
 
-def is_han(character: str) -> bool:
-    """Say whether a character is a Chinese ideograph."""
-    return re.fullmatch(f"[{_HAN}]", character) is not None
-
-
 def han_share(text: str) -> float:
     """Return the share of the letters of `text` that are Chinese ideographs; 0 without letters."""
     letters = sum(character.isalpha() for character in text)

@@ -15,12 +15,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluation.intervals import Interval
-
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-LEVEL: Final = 0.95
 SHARE: Final = 0.45
 """Of the shortest set's tokens; a random half holds a little less than half of them now and then."""
 
@@ -38,12 +35,6 @@ def half_means(values: npt.ArrayLike, halves: Ids) -> Floats:
     weights = np.zeros((len(halves), np.shape(values)[-1]))
     np.put_along_axis(weights, halves, 1 / halves.shape[1], axis=1)
     return np.asarray(values, np.float64) @ weights.T
-
-
-def percentile_interval(mean: float, draws: npt.ArrayLike) -> Interval:
-    """Return `mean` between the percentiles of `draws` that hold 95 % of them."""
-    low, high = np.quantile(np.asarray(draws, np.float64), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(mean, float(low), float(high))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluation.intervals import Interval, hypervolume
-from training.evaluation.resampling import percentile_interval
+from training.evaluation.intervals import Interval, hypervolume, percentile_interval
 from training.evaluation.sampling import Setting
 
 Floats = npt.NDArray[np.float64]

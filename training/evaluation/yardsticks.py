@@ -27,6 +27,7 @@ from training.evaluation.heldout import HeldOut, held_out
 from training.evaluation.language_score import language_score
 from training.evaluation.metrics import copy_rate, distinct_reply_share, self_bleu, top_reply_share
 from training.evaluation.ngram import KneserNey
+from training.evaluation.pairs import Pair
 from training.evaluation.probe import spread_over
 from training.evaluation.relevance import CANDIDATES, ContextMatcher, rank_contexts
 from training.evaluation.report import ControlRow
@@ -130,16 +131,7 @@ class Yardsticks:
         """Return what a fresh evaluator, trained on the validation part, says of the test replies."""
 
         def ask() -> dict[str, Any]:
-            verdict = judge(
-                kind,
-                self._valid.pairs(),
-                self._valid.pairs(replies.valid),
-                self._test.pairs(),
-                self._test.pairs(replies.test),
-                tokenizer=self._tokenizer,
-                seed=self._seed,
-                variant=variant,
-            )
+            verdict = judge(kind, *self._sides(replies), tokenizer=self._tokenizer, seed=self._seed, variant=variant)
             passed = verdict.machine_passed.astype(float).tolist()
             return {**_numbers(verdict), "passed": passed if len(passed) == len(self._test) else None}
 
@@ -227,15 +219,7 @@ class Yardsticks:
         """Return what the evaluator makes of questions whose answers are known, with `replies` as the machine's."""
 
         def ask() -> dict[str, Any]:
-            found = controls(
-                kind,
-                self._valid.pairs(),
-                self._valid.pairs(replies.valid),
-                self._test.pairs(),
-                self._test.pairs(replies.test),
-                tokenizer=self._tokenizer,
-                seed=self._seed,
-            )
+            found = controls(kind, *self._sides(replies), tokenizer=self._tokenizer, seed=self._seed)
             accuracies = {name: getattr(found, name).accuracy for name in _CONTROLS}
             return {**accuracies, "reliability_error": found.reliability_error}
 
@@ -244,6 +228,11 @@ class Yardsticks:
             *(ControlRow(kind, label, answer[name], expected) for name, (label, expected) in _CONTROLS.items()),
             ControlRow(kind, "reliability error", answer["reliability_error"], "0; tossing a coin has .25"),
         ]
+
+    def _sides(self, replies: Replies) -> tuple[list[Pair], list[Pair], list[Pair], list[Pair]]:
+        """Return the pairs an evaluator learns from, human and machine, and those it is asked about."""
+        valid, test = self._valid, self._test
+        return valid.pairs(), valid.pairs(replies.valid), test.pairs(), test.pairs(replies.test)
 
     def _remembered(self, folder: str, replies: Replies, ask: Any, **more: str) -> dict[str, Any]:
         key = {

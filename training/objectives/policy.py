@@ -60,22 +60,18 @@ class Policy:
     def step(self, drawn: Drawn, human: Batch, progress: float) -> dict[str, float]:
         """Take one step of G; `progress` through the stage, 0 to 1, sets the weight of teacher forcing."""
         config = self.config
-        forcing = config.teacher_forcing + progress * (config.teacher_forcing_end - config.teacher_forcing)
+        forcing = forcing_weight(config, progress)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         self.optimizer.zero_grad(set_to_none=True)
         loss, kl = self._learn_from(drawn)
-        self.generator.train()
-        with autocast(self.precision, human.context.device):
-            taught = token_log_probabilities(self.generator, self.generator.encode(human.context), human.reply)
-        forced = negative_log_likelihood(taught, reply_mask(human.reply))
-        (forcing * forced).backward()  # type: ignore[no-untyped-call]
+        forced = force(self.generator, human, forcing, self.precision)
         norm = clip_grad_norm_(self.generator.parameters(), config.clip)
         self.optimizer.step()
         metrics = {
-            "g_loss": loss + forcing * float(forced.detach()),
+            "g_loss": loss + forcing * forced,
             "kl": kl,
-            "nll": float(forced.detach()),
+            "nll": forced,
             "gradient_norm": float(norm),
             "learning_rate": self.rate,
         }
@@ -129,6 +125,21 @@ class Policy:
         """Take up what `state_dict` returned; other keys are other parts' business."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.rate, self.kl_weight = state["rate"], state["kl_weight"]
+
+
+def forcing_weight(config: AdversarialConfig, progress: float) -> float:
+    """Return the weight of teacher forcing at `progress`, 0 to 1, on a straight line between the config's two."""
+    return config.teacher_forcing + progress * (config.teacher_forcing_end - config.teacher_forcing)
+
+
+def force(generator: Generator, human: Batch, weight: float, precision: Precision) -> float:
+    """Add the gradient of the cross-entropy of human replies, times `weight`, and return the cross-entropy."""
+    generator.train()
+    with autocast(precision, human.context.device):
+        taught = token_log_probabilities(generator, generator.encode(human.context), human.reply)
+    forced = negative_log_likelihood(taught, reply_mask(human.reply))
+    (weight * forced).backward()  # type: ignore[no-untyped-call]
+    return float(forced.detach())
 
 
 def without_dropout(model: nn.Module) -> None:

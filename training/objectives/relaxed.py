@@ -14,16 +14,10 @@ from torch.nn.utils import clip_grad_norm_
 
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
-from training.batches import Batch, Batches
+from training.batches import Batches
 from training.config import AdversarialConfig, DiscriminatorConfig
-from training.losses import (
-    discrimination_loss,
-    js_estimate,
-    negative_log_likelihood,
-    reply_mask,
-    token_log_probabilities,
-)
-from training.objectives.policy import without_dropout
+from training.losses import discrimination_loss, js_estimate
+from training.objectives.policy import force, forcing_weight, without_dropout
 from training.precision import Precision, autocast
 from training.relaxation import Relaxation, one_hot, verdict, write_relaxed
 
@@ -116,9 +110,8 @@ class Players:
         self.optimizer.zero_grad(set_to_none=True)
         written.backward(gradient)  # type: ignore[no-untyped-call]
         metrics = {"g_loss": float(adversarial.detach())}
-        forcing = config.teacher_forcing + progress * (config.teacher_forcing_end - config.teacher_forcing)
-        if forcing:
-            metrics["nll"] = self._force(batch, forcing)
+        if forcing := forcing_weight(config, progress):
+            metrics["nll"] = force(self.generator, batch, forcing, self.precision)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         norm = clip_grad_norm_(self.generator.parameters(), config.clip)
@@ -130,15 +123,6 @@ class Players:
             "learning_rate": self.rate,
             "epochs": self.batches.epochs,
         }
-
-    def _force(self, batch: Batch, weight: float) -> float:
-        """Add the gradient of the cross-entropy of human replies, times `weight`, and return the cross-entropy."""
-        self.generator.train()
-        with autocast(self.precision, batch.context.device):
-            human = token_log_probabilities(self.generator, self.generator.encode(batch.context), batch.reply)
-        forced = negative_log_likelihood(human, reply_mask(batch.reply))
-        (weight * forced).backward()  # type: ignore[no-untyped-call]
-        return float(forced.detach())
 
     def soften(self) -> None:
         """Halve G's learning rate: what follows a rollback."""

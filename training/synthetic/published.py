@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from training.losses import policy_gradient
 from training.precision import Precision, autocast
 from training.synthetic.cnn import ConvolutionalDiscriminator
-from training.synthetic.lstm import Carried, SequenceModel
+from training.synthetic.lstm import START, Carried, SequenceModel
 
 Watch = Callable[[int, SequenceModel, dict[str, float]], None]
 """Told after how many rounds, the model, and what was measured on the way."""
@@ -170,7 +170,7 @@ def monte_carlo(
     count, length = sequences.shape
     values = score(sequences)[:, None].expand(-1, length).clone()
     carried: Carried | None = None
-    previous = torch.zeros(count, 1, dtype=torch.long)
+    previous = torch.full((count, 1), START)
     for t in range(length - 1):
         _, carried = policy.advance(previous, carried)
         previous = sequences[:, t : t + 1]

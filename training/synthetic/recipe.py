@@ -9,7 +9,6 @@ them (Sutton et al. 2001, "all-actions"), with the exact mean as baseline. B seq
 """
 
 import copy
-import math
 from dataclasses import dataclass
 
 import torch
@@ -136,8 +135,3 @@ class DensityRatioGAN:
 
     def _some_reals(self) -> Tensor:
         return self.reals[torch.randint(len(self.reals), (self.settings.batch,), generator=self.rng)]
-
-
-def finite(value: float) -> float | None:
-    """Return `value`, or None where JSON has no number for it."""
-    return value if math.isfinite(value) else None

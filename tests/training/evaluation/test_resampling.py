@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.evaluation.intervals import percentile_interval
 from training.evaluation.metrics import distinct_n, entropy_n
 from training.evaluation.resampling import (
     NgramTable,
     common_tokens,
     half_means,
-    percentile_interval,
     random_halves,
 )
 
