@@ -35,6 +35,8 @@ NAMING: Final = {
 POOL: Final[dict[str, Any]] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 10, "hide_parameters": True}
 
 Json: Final = sa.JSON().with_variant(JSONB(), "postgresql")
+JsonOrNull: Final = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""For columns that may be NULL: `Json` would store None as the JSON value null, which IS NOT NULL."""
 Key: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """A number that counts up by itself; SQLite does so for INTEGER alone."""
 

@@ -22,21 +22,25 @@ LOCK: Final = 7_305_611_908_143_772_016
 
 def metadata() -> sa.MetaData:
     """Return the schema as the code has it, every feature's tables included."""
+    from app.audit import tables as _audit
     from app.chat import tables as _chat
     from app.pages import tables as _pages
+    from app.raters import tables as _raters
     from app.ratings import tables as _ratings
+    from app.results import tables as _results
+    from app.studies import tables as _studies
 
-    del _chat, _pages, _ratings  # importing them is what adds their tables
+    del _audit, _chat, _pages, _raters, _ratings, _results, _studies  # importing them is what adds their tables
     return Table.metadata
 
 
-def migrate_database(url: str) -> None:
-    """Bring the database at `url` to the newest schema, in one transaction: all of it or nothing.
+def migrate_database(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` up to `revision`, the newest schema, in one transaction: all of it or nothing.
 
     Raises RejoinderError when the database does not answer or was made by a newer version of the program.
     """
     with _alone(url) as config:
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def downgrade_database(url: str, revision: str) -> None:

@@ -41,6 +41,9 @@ class Context(Table):
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     messages: Mapped[list[dict[str, str]]] = mapped_column(Json)
+    source: Mapped[str | None] = mapped_column(String(255))
+    """Where it was first taken from; NULL for what somebody said to the service."""
+    split: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(Instant)
 
 

@@ -26,25 +26,35 @@ def lock_response(session: Session, response_id: str) -> bool:
     return found is not None
 
 
-def live_judgement(session: Session, response_id: str) -> int | None:
-    """Return the id of the judgement of the reply that no other supersedes."""
+def live_judgement(session: Session, response_id: str, dimension: str, rater_id: int | None) -> int | None:
+    """Return the id of a rater's judgement of the reply on `dimension` ("" for a thumb) that no other supersedes."""
     later = aliased(Judgement)
     return session.scalar(
         select(Judgement.id)
         .outerjoin(later, later.supersedes == Judgement.id)
-        .where(Judgement.response_id == response_id, later.id.is_(None))
+        .where(
+            Judgement.response_id == response_id,
+            Judgement.dimension == dimension,
+            Judgement.rater_id.is_(None) if rater_id is None else Judgement.rater_id == rater_id,
+            later.id.is_(None),
+        )
     )
 
 
 def live_thumbs(session: Session, response_ids: Sequence[str]) -> dict[str, int]:
-    """Return the thumb that counts for each of the replies that has one."""
+    """Return the anonymous thumb that counts for each of the replies that has one."""
     later = aliased(Judgement)
     rows = session.execute(
         select(Judgement.response_id, Judgement.value)
         .outerjoin(later, later.supersedes == Judgement.id)
-        .where(Judgement.response_id.in_(response_ids), later.id.is_(None), Judgement.kind == "thumb")
+        .where(
+            Judgement.response_id.in_(response_ids),
+            Judgement.kind == "thumb",
+            Judgement.rater_id.is_(None),
+            later.id.is_(None),
+        )
     )
-    return {response_id: value for response_id, value in rows if value is not None}
+    return {response_id: value for response_id, value in rows if response_id is not None and value is not None}
 
 
 def add(session: Session, judgement: Judgement) -> None:

@@ -55,7 +55,7 @@ def _rate(session: Session, body: RatingRequest) -> RatingEntry:
         kind="thumb",
         value=body.thumb,
         comment=body.comment,
-        supersedes=repository.live_judgement(session, body.reply_id),
+        supersedes=repository.live_judgement(session, body.reply_id, "", None),
         created_at=now(),
     )
     repository.add(session, judgement)
@@ -64,6 +64,7 @@ def _rate(session: Session, body: RatingRequest) -> RatingEntry:
 
 def _entry(rated: repository.Rated) -> RatingEntry:
     judgement = rated.judgement
+    assert judgement.response_id is not None  # the query's join says so
     assert judgement.value is not None  # by CHECK
     return RatingEntry(
         id=judgement.id,

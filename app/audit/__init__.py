@@ -1,0 +1,1 @@
+"""Who did what to studies and raters: actions and ids, never identity and never text."""

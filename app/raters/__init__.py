@@ -1,0 +1,1 @@
+"""Those who judge: invitations, sessions, consent and erasure. The only place with identity."""

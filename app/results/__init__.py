@@ -1,0 +1,1 @@
+"""What was judged, analysed: quality of raters, exclusions, strengths with intervals."""

@@ -1,0 +1,1 @@
+"""Blind studies: what is judged, by whom, how often, and the queue that hands it out."""
