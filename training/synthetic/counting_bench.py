@@ -59,12 +59,13 @@ class CountingOptions:
     longest: int = 10
     answers: int = 20
     """Drawn to each question to measure: M."""
-    trunk: TrunkConfig = field(default_factory=lambda: TrunkConfig("recurrent", 8, 1, 1, 2, 16, 0.0))
-    """So small that likelihood, however long, leaves wrong answers."""
+    trunk: TrunkConfig = field(default_factory=lambda: TrunkConfig("recurrent", 4, 1, 1, 2, 8, 0.0))
+    """So small that likelihood ends with wrong answers; from a width of 6 on it finds the rule by itself."""
     judge: TrunkConfig = field(default_factory=lambda: TrunkConfig("recurrent", 64, 1, 1, 4, 128, 0.0))
     mle: MLEConfig = field(
-        default_factory=lambda: MLEConfig(steps=3000, batch=64, learning_rate=1e-2, warmup=50, evaluate_every=100)
+        default_factory=lambda: MLEConfig(steps=15_000, batch=128, learning_rate=1e-2, warmup=50, evaluate_every=100)
     )
+    """So long that as many steps as the adversarial ones, taken on top, change nothing."""
     discriminator: DiscriminatorConfig = field(
         default_factory=lambda: DiscriminatorConfig(
             # Most of the machine's answers are right: preferring the human's would teach noise. Answers to other
@@ -73,7 +74,9 @@ class CountingOptions:
         )
     )  # fmt: skip
     adversarial: AdversarialConfig = field(
-        default_factory=lambda: AdversarialConfig(steps=600, contexts=32, samples=8, credit="final", learning_rate=1e-3)
+        default_factory=lambda: AdversarialConfig(
+            steps=600, contexts=32, samples=8, credit="final", learning_rate=2e-3, kl_target=0.1, teacher_forcing=0.1
+        )
     )
     temperatures: tuple[float, ...] = (0.9, 0.8, 0.7)
     """At which the MLE model is measured besides: what cooling alone would reach."""
