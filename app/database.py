@@ -108,6 +108,7 @@ def _open_sqlite(url: sa.URL, *, foreign_keys: bool) -> sa.Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA busy_timeout = 10000")  # first, so that switching to WAL waits too
         cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA secure_delete = ON")  # what is erased must not stay in the file's unused bytes
         cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         cursor.close()
 
@@ -163,6 +164,22 @@ class Database:
                 return work(session)
 
         return await to_thread.run_sync(run, limiter=self._writers)
+
+    def scrub(self) -> bool:
+        """Take what was erased out of SQLite's log too, and say whether nothing of it is left there.
+
+        A reader holds on to the log. A server's storage is the server's own affair: nothing is done there.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return True
+        connection = self.engine.raw_connection()  # a Connection would begin a transaction, and none may be open
+        try:
+            cursor = connection.cursor()
+            [busy, _, _] = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            cursor.close()
+        finally:
+            connection.close()
+        return not busy
 
     def close(self) -> None:
         """Drop all connections."""
