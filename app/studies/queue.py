@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.raters.tables import Rater
@@ -22,6 +22,14 @@ REPEAT_GAP: Final = 5
 """Other items between an item and its repeat, while there are any."""
 TRIES: Final = 20
 """Items that turned out to be full by the time they were locked, before the rater is told to wait."""
+
+# Made once: an alias works out all its columns anew, which took half the time of a request.
+_SEEN: Final = aliased(Assignment)
+_OTHER_ITEM: Final = aliased(Item)
+_FIRST: Final = aliased(Assignment)
+_OWN: Final = aliased(Assignment)
+_LATER: Final = aliased(Assignment)
+_OTHERS: Final = aliased(Assignment)
 
 
 def open_lease(session: Session, rater: Rater, at: datetime) -> Assignment | None:
@@ -43,11 +51,12 @@ def lease(
     lacks fewest judgements, drawn among equals. A context is never met twice but by a repeat or an expired lease.
     """
     ordinary = _with_room(_unseen(study, rater).where(Item.purpose.in_(("normal", "aa"))), at)
-    kinds = [_repeats(study, rater, at, gap=REPEAT_GAP)]
+    repeats = [_repeats(study, rater, at, gap) for gap in (REPEAT_GAP, 0)] if protocol.repeat_rate else []
+    kinds = repeats[:1]
     # No gold for those who only wait for ordinary work: it would come at every question, not at its rate.
     if rng.random() < protocol.gold_rate and session.scalar(ordinary.with_only_columns(Item.id).limit(1)) is not None:
         kinds.append(_unseen(study, rater).where(Item.purpose == "gold"))
-    kinds += [ordinary, _repeats(study, rater, at, gap=0)]
+    kinds += [ordinary, *repeats[1:]]
     for statement in kinds:
         item = _lock_one(session, statement, rater, at)
         if item is not None:
@@ -86,7 +95,8 @@ def has_room(session: Session, item: Item, rater_id: int, at: datetime) -> bool:
         return True
     taken = session.scalar(
         _assignments(item).where(
-            Assignment.rater_id != rater_id, or_(Assignment.state == "done", _held(Assignment, at))
+            Assignment.rater_id != rater_id,
+            or_(Assignment.state == "done", and_(Assignment.state == "leased", Assignment.expires_at > at)),
         )
     )
     return (taken or 0) < item.target
@@ -96,18 +106,13 @@ def _assignments(item: Item) -> Select[int]:
     return select(func.count()).select_from(Assignment).where(Assignment.item_id == item.id)
 
 
-def _held(table: type[Assignment], at: datetime) -> ColumnElement[bool]:
-    return and_(table.state == "leased", table.expires_at > at)
-
-
 def _unseen(study: Study, rater: Rater) -> Select[Item]:
     """Return the open items whose context the rater has not met, and those whose lease ran out in their hands."""
-    seen, other = aliased(Assignment), aliased(Item)
     met = exists().where(
-        seen.rater_id == rater.id,
-        other.id == seen.item_id,
-        other.context_id == Item.context_id,
-        or_(seen.item_id != Item.id, seen.state != "expired"),
+        _SEEN.rater_id == rater.id,
+        _OTHER_ITEM.id == _SEEN.item_id,
+        _OTHER_ITEM.context_id == Item.context_id,
+        or_(_SEEN.item_id != Item.id, _SEEN.state != "expired"),
     )
     return (
         select(Item)
@@ -118,28 +123,30 @@ def _unseen(study: Study, rater: Rater) -> Select[Item]:
 
 def _repeats(study: Study, rater: Rater, at: datetime, gap: int) -> Select[Item]:
     """Return the repeats of what the rater judged at least `gap` items ago, oldest first."""
-    first, own, later = aliased(Assignment), aliased(Assignment), aliased(Assignment)
     since = (
         select(func.count())
-        .select_from(later)
-        .where(later.rater_id == rater.id, later.state == "done", later.finished_at > first.finished_at)
+        .select_from(_LATER)
+        .where(_LATER.rater_id == rater.id, _LATER.state == "done", _LATER.finished_at > _FIRST.finished_at)
         .scalar_subquery()
     )
-    met = exists().where(own.rater_id == rater.id, own.item_id == Item.id, own.state != "expired")
+    met = exists().where(_OWN.rater_id == rater.id, _OWN.item_id == Item.id, _OWN.state != "expired")
+    judged_first = and_(_FIRST.item_id == Item.repeats_item_id, _FIRST.rater_id == rater.id, _FIRST.state == "done")
     statement = (
         select(Item)
-        .join(first, and_(first.item_id == Item.repeats_item_id, first.rater_id == rater.id, first.state == "done"))
+        .join(_FIRST, judged_first)
         .where(Item.study_id == study.id, Item.status == "open", ~met, since >= gap)
-        .order_by(first.finished_at)
+        .order_by(_FIRST.finished_at)
     )
     return _with_room(statement, at)
 
 
 def _with_room(statement: Select[Item], at: datetime) -> Select[Item]:
     """Leave out the items that look full: only a guess, since they are not locked yet."""
-    others = aliased(Assignment)
     held = (
-        select(func.count()).select_from(others).where(others.item_id == Item.id, _held(others, at)).scalar_subquery()
+        select(func.count())
+        .select_from(_OTHERS)
+        .where(_OTHERS.item_id == Item.id, _OTHERS.state == "leased", _OTHERS.expires_at > at)
+        .scalar_subquery()
     )
     return statement.where(Item.done + held < Item.target)
 
