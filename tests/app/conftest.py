@@ -79,6 +79,14 @@ def client(start: Callable[..., TestClient], bot: FakeBot) -> TestClient:
     return start(bot)
 
 
+@pytest.fixture(scope="module")
+def standing_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Give a client of a service on SQLite that the tests of one file share: for what must change nothing."""
+    settings = Settings(state=tmp_path_factory.mktemp("standing"))
+    with TestClient(create_app(settings, Models([FakeBot()]))) as client:
+        yield client
+
+
 @pytest.fixture
 def any_client(start: Callable[..., TestClient], bot: FakeBot, database_url: str) -> TestClient:
     """Give a client of the service on each kind of database."""

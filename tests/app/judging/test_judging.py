@@ -341,14 +341,17 @@ def test_nobody_works_without_session_consent_or_a_running_study(any_client: Tes
     ],
 )
 def test_bad_input_is_refused_by_name(
-    client: TestClient, rows: Callable, path: str, body: dict[str, object], param: str
+    standing_client: TestClient, rows: Callable, path: str, body: dict[str, object], param: str
 ) -> None:
-    rater = Owner(client).running().rater()
+    owner = Owner(standing_client)
+    if standing_client.get("/v1/studies/s").status_code == 404:
+        owner.running(k=100)
+    rater = owner.rater()
     lease = rater.task()["lease"]
     response = rater.post(path, {key: lease if value == "LEASE" else value for key, value in body.items()})
     assert (response.status_code, response.json()["error"]["param"]) == (400, param)
-    assert rows(client, "judgement") == []
-    assert [row["state"] for row in rows(client, "assignment")] == ["leased"]
+    assert rows(standing_client, "judgement") == []
+    assert {row["state"] for row in rows(standing_client, "assignment")} == {"leased"}
 
 
 def test_the_table_itself_refuses_what_is_no_judgement(any_client: TestClient, rows: Callable) -> None:
