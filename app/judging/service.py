@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.database import now
-from app.errors import BadRequestError, ConflictError, NotFoundError
+from app.errors import BadRequestError, ConflictError, NotFoundError, UnauthorizedError
 from app.judging import repository
 from app.judging.schemas import (
     AskedDimension,
@@ -48,6 +48,8 @@ class _Desk:
                 code=f"study_{self.study.status}",
             )
         self.rater: Rater = raters_repository.lock_rater(session, found.rater.id)
+        if self.rater.erased_at is not None:  # while this request waited
+            raise UnauthorizedError("this rater was erased", code="no_session")
         self.protocol = Protocol.model_validate(self.study.protocol)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.chat.tables import Context, Response, System
+from app.database import insert_if_absent
 from app.errors import NotFoundError
 from app.raters.tables import Invitation, Rater
 from app.studies.tables import Assignment, Dimension, Item, Study
@@ -24,12 +25,13 @@ class ShownItem(NamedTuple):
     b_system: System | None
 
 
-def add_study(session: Session, study: Study, dimensions: Sequence[Dimension]) -> None:
-    """Store a study and its dimensions."""
-    session.add(study)
-    session.flush()
-    for dimension in dimensions:
-        dimension.study_id = study.id
+def add_study(session: Session, **values: object) -> bool:
+    """Store a study, and say whether its slug was free; waits for whoever takes the same one just now."""
+    return insert_if_absent(session, Study, **values)
+
+
+def add_dimensions(session: Session, dimensions: Sequence[Dimension]) -> None:
+    """Store `dimensions`."""
     session.add_all(dimensions)
     session.flush()
 

@@ -38,9 +38,8 @@ def create(session: Session, body: StudyRequest, idempotency_key: str | None = N
 
 
 def _create(session: Session, body: StudyRequest) -> StudyEntry:
-    if repository.find_study(session, body.slug) is not None:
-        raise ConflictError(f"there is a study {body.slug!r} already", param="slug", code="study_exists")
-    study = Study(
+    added = repository.add_study(
+        session,
         slug=body.slug,
         title=body.title,
         protocol=body.protocol.model_dump(),
@@ -48,11 +47,16 @@ def _create(session: Session, body: StudyRequest) -> StudyEntry:
         status="draft",
         created_at=now(),
     )
-    dimensions = [
-        Dimension(position=position, name=one.name, anchors={**one.anchors})
-        for position, one in enumerate(body.protocol.asked())
-    ]
-    repository.add_study(session, study, dimensions)
+    if not added:
+        raise ConflictError(f"there is a study {body.slug!r} already", param="slug", code="study_exists")
+    study = repository.get_study(session, body.slug)
+    repository.add_dimensions(
+        session,
+        [
+            Dimension(study_id=study.id, position=position, name=one.name, anchors={**one.anchors})
+            for position, one in enumerate(body.protocol.asked())
+        ],
+    )
     record(session, OWNER, "create", f"study/{study.slug}")
     return _entry(study, {})
 

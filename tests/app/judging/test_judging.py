@@ -1,5 +1,7 @@
 """A rater's work: the next item, the verdict, skip and flag; blind, once, and only their own."""
 
+import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -268,6 +270,50 @@ def test_the_time_spent_is_never_believed_beyond_the_time_held(any_client: TestC
     rater.judge(rater.task(), dwell_ms=3_600_000)
     rater.judge(rater.task())
     assert all(0 <= row["dwell_ms"] < 60_000 for row in rows(any_client, "judgement"))
+
+
+def at_once(times: int, work: Callable[[], object]) -> None:
+    workers = [threading.Thread(target=work) for _ in range(times)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+def test_two_tabs_and_double_clicks_count_once(any_client: TestClient, rows: Callable) -> None:
+    rater = Owner(any_client).running().rater()
+    leases: list[str] = []
+    at_once(8, lambda: leases.append(rater.task()["lease"]))
+    assert (len(leases), len(set(leases))) == (8, 1)
+    answers: list[tuple[int, list[int]]] = []
+
+    def click() -> None:
+        answer = rater.judge({"lease": leases[0]}, "left")
+        answers.append((answer.status_code, answer.json()["judgement_ids"]))
+
+    at_once(8, click)
+    [judgement] = rows(any_client, "judgement")
+    assert answers == [(201, [judgement["id"]])] * 8
+
+
+def test_many_raters_at_once_never_exceed_k(any_client: TestClient, rows: Callable) -> None:
+    """Read-then-insert gave one item 8 raters for a target of 3."""
+    owner = Owner(any_client).running(n=2, k=3)
+    token = owner.invite()
+    raters = [owner.rater(token) for _ in range(12)]
+    given: list[object] = []
+    workers = [threading.Thread(target=lambda rater=rater: given.append(rater.next()["task"])) for rater in raters]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(given) == 12
+    held = Counter(row["item_id"] for row in rows(any_client, "assignment"))
+    assert sum(task is not None for task in given) == sum(held.values())
+    assert max(held.values()) <= 3
+    for rater in raters:  # who was told to wait because others locked the last item gets it now
+        rater.next()
+    assert Counter(row["item_id"] for row in rows(any_client, "assignment")) == dict.fromkeys(held, 3)
 
 
 def test_one_rater_cannot_touch_what_another_holds(any_client: TestClient, rows: Callable) -> None:

@@ -38,6 +38,19 @@ def test_a_repeated_creation_is_one_study(any_client: TestClient, rows: Callable
     assert len(rows(any_client, "study")) == 1
 
 
+def test_created_at_once_by_many_it_is_created_once(any_client: TestClient, rows: Callable) -> None:
+    statuses: list[int] = []
+    workers = [
+        threading.Thread(target=lambda: statuses.append(Owner(any_client).create().status_code)) for _ in range(6)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(statuses) == [201] + [409] * 5
+    assert len(rows(any_client, "study")) == 1
+
+
 def test_items_are_a_balanced_design_with_everything_attributed(any_client: TestClient, rows: Callable) -> None:
     owner = Owner(any_client)
     owner.create(aa_rate=0.2)
