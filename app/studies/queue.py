@@ -66,8 +66,8 @@ def lease(
 
 def may_come_free(session: Session, study: Study, rater: Rater) -> bool:
     """Say whether an item that the rater has not met is only held by others, who may give it back."""
-    waiting = _unseen(study, rater).where(Item.purpose.in_(("normal", "aa"))).with_only_columns(Item.id).limit(1)
-    return session.scalar(waiting) is not None
+    waiting = _unseen(study, rater).where(Item.purpose.in_(("normal", "aa"))).with_only_columns(Item.id)
+    return session.scalar(waiting.order_by(None).limit(1)) is not None
 
 
 def count_waiting(session: Session, study: Study, rater: Rater, at: datetime) -> int:

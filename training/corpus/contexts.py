@@ -32,7 +32,7 @@ def export_contexts(data: Path, out: Path, *, split: str, limit: int, seed: int)
     rng.shuffle(dialogues)
     chosen = (rng.choice(by_dialogue[dialogue]) for dialogue in dialogues)
     source = f"{data.resolve().name}, pair "
-    rows = []
+    rows: list[dict[str, str | list[str]]] = []
     for i in chosen:
         if len(rows) == limit:
             break
