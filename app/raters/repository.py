@@ -86,6 +86,10 @@ def lock_rater(session: Session, rater_id: int) -> Rater:
 
 def lock_by_public_id(session: Session, public_id: str) -> Rater | None:
     """Return the rater with this public id, and keep their requests waiting until this transaction ends."""
+    # The invitation first, as where raters join and agree: in the other order the two would wait for each other.
+    invitation_id = session.scalar(select(Rater.invitation_id).filter_by(public_id=public_id))
+    if invitation_id is not None:
+        lock_invitation(session, invitation_id)
     return session.scalar(select(Rater).filter_by(public_id=public_id).with_for_update())
 
 

@@ -1,6 +1,7 @@
 """A rater's work: the next item, the verdict, skip and flag; blind, once, and only their own."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -314,6 +315,32 @@ def test_many_raters_at_once_never_exceed_k(any_client: TestClient, rows: Callab
     for rater in raters:  # who was told to wait because others locked the last item gets it now
         rater.next()
     assert Counter(row["item_id"] for row in rows(any_client, "assignment")) == dict.fromkeys(held, 3)
+
+
+def test_verdicts_at_the_same_moment_are_all_counted(any_client: TestClient) -> None:
+    owner = Owner(any_client).running(n=1, k=3)
+    raters = [owner.rater() for _ in range(3)]
+    tasks = [rater.task() for rater in raters]
+    database = any_client.app.state.database  # type: ignore[attr-defined]
+
+    def linger(_: object) -> None:  # so that each counts while the others have not committed
+        time.sleep(0.3)
+
+    sa.event.listen(database._writer, "before_commit", linger)
+    statuses: list[int] = []
+    pairs = zip(raters, tasks, strict=True)
+    workers = [
+        threading.Thread(target=lambda rater=rater, task=task: statuses.append(rater.judge(task).status_code))
+        for rater, task in pairs
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    sa.event.remove(database._writer, "before_commit", linger)
+    assert statuses == [201] * 3
+    [item] = owner.items()
+    assert (item["done"], item["status"]) == (3, "done")
 
 
 def test_one_rater_cannot_touch_what_another_holds(any_client: TestClient, rows: Callable) -> None:
