@@ -4,15 +4,14 @@ Nobody else commits: a unit of work is `with database.writing() as session`, or 
 which are the same thing around the route's function.
 """
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import sqlalchemy as sa
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -34,9 +33,6 @@ NAMING: Final = {
 
 # hide_parameters: what people say must not reach the log inside the message of some database error.
 POOL: Final[dict[str, Any]] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 10, "hide_parameters": True}
-
-TURN_SECONDS: Final = 30.0
-"""How long a writer waits for the others of its process before it gives up."""
 
 Json: Final = sa.JSON().with_variant(JSONB(), "postgresql")
 JsonOrNull: Final = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -135,9 +131,6 @@ class Database:
         # SQLite has one writer at a time, and those who wait there sleep and ask again, the unlucky for over a second:
         # they wait in our own fair queue instead.
         self._writers = CapacityLimiter(1 if self.engine.dialect.name == "sqlite" else 20)
-        # Those in threads of their own, as the routes that are plain functions: 50 of them at once starved each other
-        # for more than the busy time-out, although the database was never held for longer than milliseconds.
-        self._turn = threading.Lock() if self.engine.dialect.name == "sqlite" else None
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -147,22 +140,28 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Give a session that is committed when the block ends well, and rolled back otherwise.
+        """Give a session that is committed when the block ends well, and rolled back otherwise."""
+        with self._writer.begin() as session:
+            yield session
 
-        On SQLite it waits for the other writers of this process; a block must not open another one inside.
-        Raises sqlalchemy's TimeoutError when its turn does not come.
+    @asynccontextmanager
+    async def writing_in_turn(self) -> AsyncIterator[Session]:
+        """Give what `writing` gives once the writers who came before are done; who waits occupies no thread.
+
+        Else 40 of them would fill the thread pool, each asking SQLite again and again for a lock whose holder waits for
+        a thread to go on in.
         """
-        if self._turn is None:
-            with self._writer.begin() as session:
+        async with self._writers:
+            unit = self._writer.begin()
+            session = unit.__enter__()  # connects to nothing yet
+            try:
                 yield session
-            return
-        if not self._turn.acquire(timeout=TURN_SECONDS):
-            raise sa.exc.TimeoutError("the other writers did not come to an end")
-        try:
-            with self._writer.begin() as session:
-                yield session
-        finally:
-            self._turn.release()
+            except BaseException as error:
+                with CancelScope(shield=True):
+                    await to_thread.run_sync(unit.__exit__, type(error), error, error.__traceback__)
+                raise
+            with CancelScope(shield=True):
+                await to_thread.run_sync(unit.__exit__, None, None, None)
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """Return what `work` returns for a session whose changes are never kept; runs in a thread."""
@@ -223,9 +222,9 @@ def _reading_session(request: Request) -> Iterator[Session]:
         yield session
 
 
-def _writing_session(request: Request) -> Iterator[Session]:
+async def _writing_session(request: Request) -> AsyncIterator[Session]:
     database: Database = request.app.state.database
-    with database.writing() as session:
+    async with database.writing_in_turn() as session:
         yield session
 
 

@@ -1,6 +1,7 @@
 """Invitations, sessions, consent, and being forgotten."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -100,6 +101,24 @@ def test_an_invitation_is_full_when_so_many_have_agreed(any_client: TestClient) 
         worker.join()
     assert sorted(statuses) == [200, 200, 409, 409, 409]
     assert [one["raters"] for one in any_client.get("/v1/studies/s/invitations").json()["data"]] == [2]
+
+
+def test_a_crowd_can_join_at_once(any_client: TestClient) -> None:
+    """More than there are threads: if those who wait held threads, the one who writes would get none to go on in."""
+    token = Owner(any_client).running().invite()
+    statuses: list[int] = []
+    body = {"token": token}
+    workers = [
+        threading.Thread(target=lambda: statuses.append(any_client.post("/v1/raters/join", json=body).status_code))
+        for _ in range(100)
+    ]
+    started = time.monotonic()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert statuses == [201] * 100
+    assert time.monotonic() - started < 20
 
 
 def test_a_dead_link_says_why(any_client: TestClient) -> None:
