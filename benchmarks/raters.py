@@ -34,6 +34,8 @@ class Load:
     k: int = 3
     abandoned: float = 0.1
     lease_seconds: int = 3
+    think: float = 0.0
+    """Seconds that a rater looks at an item, on average."""
     workers: int = 3
     kill_every: float = 0.0
     """Seconds between two kills, about; 0: none."""
@@ -128,6 +130,8 @@ async def rate(call: Caller, invitation: str, load: Load, outcome: Outcome, rng:
             outcome.abandoned += 1
             await asyncio.sleep(load.lease_seconds + 0.1)
             continue
+        if load.think:
+            await asyncio.sleep(rng.expovariate(1 / load.think))
         body = {"lease": task["lease"], "choice": rng.choice(CHOICES), "dwell_ms": 1}
         started = time.perf_counter()
         answer = await call("POST", f"{prefix}/judgements", token, body)
@@ -178,6 +182,7 @@ def summarise(database: str, load: Load, outcome: Outcome, progress: dict[str, A
         "raters": load.raters,
         "items": load.items,
         "k": load.k,
+        "think_seconds": load.think,
         "complete": progress["complete"],
         "judgements": normal["judgements"],
         "acknowledged": len(outcome.acknowledged),
@@ -202,7 +207,11 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=3)
     parser.add_argument("--abandoned", type=float, default=0.0, help="share of the leases that raters walk away from")
     parser.add_argument("--kill-every", type=float, default=0.0, metavar="SECONDS", help="kill a worker now and then")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--think", type=float, default=0.0, metavar="SECONDS", help="how long a rater looks, on average"
+    )
+    parser.add_argument("--lease-seconds", type=int, default=60)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database; SQLite without")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the result")
@@ -212,6 +221,8 @@ def main() -> None:
         items=60 if given.quick else given.items,
         k=given.k,
         abandoned=given.abandoned,
+        lease_seconds=given.lease_seconds,
+        think=given.think,
         workers=given.workers,
         kill_every=given.kill_every,
         seed=given.seed,
