@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from app.studies.command_line import rater, study
 from chatbot.errors import RejoinderError
 
 app = typer.Typer(
@@ -18,6 +19,8 @@ app = typer.Typer(
 
 bench = typer.Typer(no_args_is_help=True, help="Experiments whose truth is known exactly.")
 app.add_typer(bench, name="bench")
+app.add_typer(study, name="study")
+app.add_typer(rater, name="rater")
 
 
 @app.command()
@@ -81,6 +84,23 @@ def prepare(
         limit=limit,
         overwrite=overwrite,
     )
+
+
+@app.command()
+def contexts(
+    data: Annotated[Path, typer.Argument(help="Prepared dataset.")],
+    out: Annotated[Path, typer.Option(help="JSONL to write.")] = Path("contexts.jsonl"),
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    limit: Annotated[int, typer.Option(min=1, help="How many, at most one from each dialogue.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the choice.")] = 0,
+) -> None:
+    """Write held-out contexts with their human replies, for `study create` and `generate`.
+
+    Example: rejoinder contexts data/support --out contexts.jsonl --limit 300
+    """
+    from training.commands import contexts as run
+
+    run(data, out, split=split, limit=limit, seed=seed)
 
 
 @app.command()
@@ -314,6 +334,18 @@ def migrate(
     from app.commands import migrate as run
 
     run(state, database_url)
+
+
+@app.command()
+def retain(
+    days: Annotated[float, typer.Option(help="How long conversations and unjudged replies are kept.")],
+    state: Annotated[Path | None, typer.Option(help="Directory of the SQLite database.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="Database instead, as in REJOINDER_DATABASE_URL.")] = None,
+) -> None:
+    """Delete conversations and unjudged replies that are older; judgements and what they are about stay."""
+    from app.retention.commands import retain as run
+
+    typer.echo(run(days, state=state, database_url=database_url))
 
 
 @app.command()

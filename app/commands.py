@@ -3,13 +3,16 @@
 import logging
 import socket
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatbot.errors import RejoinderError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from app.database import Database
     from app.settings import Settings
 
 
@@ -30,7 +33,7 @@ def serve(
     from app.migration import migrate_database
     from app.models import load_models
 
-    settings = _settings(models=models, host=host, port=port, state=state, device=device)
+    settings = read_settings(models=models, host=host, port=port, state=state, device=device)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     loaded = load_models(settings.models, settings.device)
     migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames
@@ -57,10 +60,11 @@ def migrate(state: Path | None = None, database_url: str | None = None) -> None:
     """
     from app.migration import migrate_database
 
-    migrate_database(_settings(state=state, database_url=database_url).database)
+    migrate_database(read_settings(state=state, database_url=database_url).database)
 
 
-def _settings(**given: object) -> "Settings":
+def read_settings(**given: object) -> "Settings":
+    """Return the settings: those `given` that are not None, else the environment's. Raises RejoinderError."""
     from pydantic import ValidationError
 
     from app.settings import Settings
@@ -71,6 +75,25 @@ def _settings(**given: object) -> "Settings":
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise RejoinderError(f"setting {name} (REJOINDER_{name.upper()}): {first['msg'].lower()}") from None
+
+
+@contextmanager
+def opened(settings: "Settings") -> "Iterator[Database]":
+    """Give the migrated database of `settings`; what the service would answer with an error is a RejoinderError."""
+    from sqlalchemy import exc
+
+    from app.database import Database
+    from app.errors import ServiceError, from_exception
+    from app.migration import migrate_database
+
+    migrate_database(settings.database)
+    database = Database(settings.database)
+    try:
+        yield database
+    except (ServiceError, exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        raise RejoinderError(from_exception(error).message) from error
+    finally:
+        database.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -4,14 +4,14 @@ Nobody else commits: a unit of work is `with database.writing() as session`, or 
 which are the same thing around the route's function.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import sqlalchemy as sa
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -108,6 +108,7 @@ def _open_sqlite(url: sa.URL, *, foreign_keys: bool) -> sa.Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA busy_timeout = 10000")  # first, so that switching to WAL waits too
         cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA secure_delete = ON")  # what is erased must not stay in the file's unused bytes
         cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         cursor.close()
 
@@ -143,6 +144,25 @@ class Database:
         with self._writer.begin() as session:
             yield session
 
+    @asynccontextmanager
+    async def writing_in_turn(self) -> AsyncIterator[Session]:
+        """Give what `writing` gives once the writers who came before are done; who waits occupies no thread.
+
+        Else 40 of them would fill the thread pool, each asking SQLite again and again for a lock whose holder waits for
+        a thread to go on in.
+        """
+        async with self._writers:
+            unit = self._writer.begin()
+            session = unit.__enter__()  # connects to nothing yet
+            try:
+                yield session
+            except BaseException as error:
+                with CancelScope(shield=True):
+                    await to_thread.run_sync(unit.__exit__, type(error), error, error.__traceback__)
+                raise
+            with CancelScope(shield=True):
+                await to_thread.run_sync(unit.__exit__, None, None, None)
+
     async def read(self, work: Callable[[Session], T]) -> T:
         """Return what `work` returns for a session whose changes are never kept; runs in a thread."""
 
@@ -163,6 +183,22 @@ class Database:
                 return work(session)
 
         return await to_thread.run_sync(run, limiter=self._writers)
+
+    def scrub(self) -> bool:
+        """Take what was erased out of SQLite's log too, and say whether nothing of it is left there.
+
+        A reader holds on to the log. A server's storage is the server's own affair: nothing is done there.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return True
+        connection = self.engine.raw_connection()  # a Connection would begin a transaction, and none may be open
+        try:
+            cursor = connection.cursor()
+            [busy, _, _] = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            cursor.close()
+        finally:
+            connection.close()
+        return not busy
 
     def close(self) -> None:
         """Drop all connections."""
@@ -186,9 +222,9 @@ def _reading_session(request: Request) -> Iterator[Session]:
         yield session
 
 
-def _writing_session(request: Request) -> Iterator[Session]:
+async def _writing_session(request: Request) -> AsyncIterator[Session]:
     database: Database = request.app.state.database
-    with database.writing() as session:
+    async with database.writing_in_turn() as session:
         yield session
 
 

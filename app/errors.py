@@ -45,6 +45,23 @@ class BadRequestError(ServiceError):
     type = "invalid_request_error"
 
 
+class UnauthorizedError(ServiceError):
+    """It is not known who asks."""
+
+    status = 401
+    type = "authentication_error"
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code, headers={"WWW-Authenticate": "Bearer"})
+
+
+class ForbiddenError(ServiceError):
+    """It is known who asks, and this is not for them, or not yet."""
+
+    status = 403
+    type = "permission_error"
+
+
 class NotFoundError(ServiceError):
     """What the request names does not exist."""
 

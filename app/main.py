@@ -14,14 +14,18 @@ from app.chat.service import ChatService
 from app.database import Database
 from app.errors import ErrorBody
 from app.generation import Generation
+from app.judging.routes import router as judging_router
 from app.middleware import BodyLimit, SecurityHeaders
 from app.migration import migrate_database
 from app.models import Models, load_models
 from app.pages.rendering import error_page
 from app.pages.routes import router as pages_router
 from app.pages.service import PagesService
+from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
 from app.settings import Settings
+from app.studies.filling import StudyFilling
+from app.studies.routes import router as studies_router
 
 STATIC = Path(__file__).parent / "pages" / "static"
 
@@ -42,6 +46,7 @@ def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
         app.state.models = loaded
         app.state.database = database
         app.state.chat = ChatService(loaded, generation, database, settings)
+        app.state.filling = StudyFilling(app.state.chat, database)
         app.state.pages = PagesService(app.state.chat, database, settings)
         try:
             yield
@@ -61,7 +66,8 @@ def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
     errors.install(app, error_page)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
-    for router in (chat_router, ratings_router, health.router, pages_router):
+    routers = (chat_router, ratings_router, studies_router, raters_router, judging_router, health.router, pages_router)
+    for router in routers:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -32,6 +32,14 @@ def print_summary(summary: "Summary") -> None:
     typer.echo(f"{summary.out}: pairs {counts}; vocabulary {summary.document['vocabulary']['used']:,}{rejected}")
 
 
+def contexts(data: Path, out: Path, *, split: str, limit: int, seed: int) -> None:
+    """Write contexts of a prepared dataset, with their human replies, to `out`."""
+    from training.corpus.contexts import export_contexts
+
+    count = export_contexts(data, out, split=split, limit=limit, seed=seed)
+    typer.echo(f"{out}: {count:,} contexts with their human replies")
+
+
 def train(
     recipe: str | None, *, data: Path | None, out: Path, preset: str | None, settings: Sequence[str], resume: bool
 ) -> None:

@@ -20,12 +20,21 @@ def sha256_of(value: object) -> str:
 
 def checkpoint(session: Session, name: str, weights_sha256: str, decoding: Mapping[str, Any]) -> int:
     """Return the id of the system that these weights are with this decoding, storing it at first sight."""
+    return _system(session, "checkpoint", name, weights_sha256, decoding)
+
+
+def system_without_weights(session: Session, kind: str, name: str) -> int:
+    """Return the id of the human or baseline called `name`, storing it at first sight."""
+    return _system(session, kind, name, "", {})
+
+
+def _system(session: Session, kind: str, name: str, weights_sha256: str, decoding: Mapping[str, Any]) -> int:
     unique = {"name": name, "weights_sha256": weights_sha256, "decoding_sha256": sha256_of(decoding)}
     found = select(System.id).filter_by(**unique)
     known = session.scalar(found)
     if known is not None:
         return known
-    insert_if_absent(session, System, kind="checkpoint", decoding=dict(decoding), created_at=now(), **unique)
+    insert_if_absent(session, System, kind=kind, decoding=dict(decoding), created_at=now(), **unique)
     return session.execute(found).scalar_one()
 
 

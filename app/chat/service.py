@@ -162,7 +162,7 @@ class ChatService:
         """Store replies with all that made them: model, weights, decoding, seed and the turns they answer."""
         first = drawn[0]  # one call: one model, one decoding
         system = repository.checkpoint(session, first.bot.name, first.bot.digest, _decoding(first.request))
-        contexts = repository.contexts(session, [_messages(one.request.turns) for one in drawn])
+        contexts = repository.contexts(session, [messages_of(one.request.turns) for one in drawn])
         created_at = now()
         repository.add_responses(
             session,
@@ -304,7 +304,7 @@ def _decoding(request: "ReplyRequest") -> dict[str, Any]:
     return {**dataclasses.asdict(request.decoding), "best_of": request.best_of}
 
 
-def _messages(turns: Sequence[str]) -> list[dict[str, str]]:
+def messages_of(turns: Sequence[str]) -> list[dict[str, str]]:
     """Return `turns` with their speakers: the last is the user's."""
     return [
         {"role": "user" if (len(turns) - position) % 2 else "assistant", "content": text}

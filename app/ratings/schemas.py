@@ -15,11 +15,32 @@ def _up_or_down(value: int) -> int:
     return value
 
 
+Reason = Literal[
+    "relevant",
+    "interesting",
+    "natural",
+    "funny",
+    "helpful",
+    "irrelevant",
+    "senseless",
+    "dull",
+    "repetitive",
+    "contradictory",
+    "bad_language",
+    "offensive",
+    "untrue",
+]
+"""Why a thumb went up or down."""
+
+
 class RatingRequest(WireModel):
-    """A thumb on one served reply."""
+    """A thumb on one served reply, or a value from 1 to 5 on one of the standard dimensions."""
 
     reply_id: Annotated[Text, Field(min_length=1, max_length=48)]
-    thumb: Annotated[int, AfterValidator(_up_or_down)]
+    thumb: Annotated[int | None, AfterValidator(_up_or_down)] = None
+    dimension: Literal["sensible", "specific", "interesting", "consistent", "fluent", "human_like"] | None = None
+    value: Annotated[int, Field(ge=1, le=5)] | None = None
+    reasons: Annotated[list[Reason], Field(max_length=16)] = Field(default_factory=list)
     comment: Annotated[Text, Field(max_length=4000)] | None = None
 
 
@@ -31,7 +52,11 @@ class RatingEntry(BaseModel):
     created: int
     reply_id: str
     model: str
-    thumb: int
+    thumb: int | None
+    """Null for a value on a dimension."""
+    dimension: str | None = None
+    value: int | None = None
+    reasons: list[str] = []
     comment: str | None
     supersedes: int | None
     """The earlier rating that this one replaces."""

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from app.wire import Text, WireModel
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Anchored = Literal["1", "3", "5"]
 Name = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_-]*$")]
 
 STANDARD_DIMENSIONS: Final = {
@@ -48,7 +49,7 @@ class DimensionSpec(WireModel):
     """One question of a scale study, with what its values 1, 3 and 5 mean."""
 
     name: Name
-    anchors: dict[Literal["1", "3", "5"], Annotated[Text, Field(min_length=1, max_length=500)]]
+    anchors: dict[Anchored, Annotated[Text, Field(min_length=1, max_length=500)]]
 
     @model_validator(mode="after")
     def _all_anchors(self) -> Self:
@@ -121,6 +122,8 @@ class Protocol(WireModel):
                 raise PydanticCustomError("dimensions", "dimensions must be at least one, and each named once")
         if self.kind != "pair" and self.aa_rate:
             raise PydanticCustomError("aa_rate", "only a pair study has A/A items")
+        if self.reveal and self.repeat_rate:
+            raise PydanticCustomError("repeat_rate", "a repeat is not blind once the systems were named")
         return self
 
     def asked(self) -> list[DimensionSpec]:

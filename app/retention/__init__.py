@@ -1,0 +1,1 @@
+"""Deleting what was said long ago and judged by nobody."""

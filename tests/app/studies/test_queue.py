@@ -1,0 +1,59 @@
+"""The lease queue where its races are: between the look at an item and the lock on it."""
+
+import threading
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from fastapi.testclient import TestClient
+
+from app.migration import metadata
+from tests.app.fakes import FakeBot
+from tests.app.people import Json, Owner, RaterClient
+from tests.postgres import execute, with_database
+
+SLOW_RANDOM = """
+CREATE SCHEMA IF NOT EXISTS slow;
+CREATE OR REPLACE FUNCTION slow.random() RETURNS double precision LANGUAGE plpgsql VOLATILE
+AS $$ BEGIN PERFORM pg_catalog.pg_sleep(1.5); RETURN 0; END $$;
+"""
+
+
+def test_an_item_taken_while_another_looked_at_it_is_not_given_twice(
+    start: Callable[..., TestClient], postgres: str, rows: Callable
+) -> None:
+    """The slow one's statement sees the item free, sorts for a second and a half, and then locks it: too late.
+
+    Its lock succeeds, since the quick one has committed, and its statement does not see what that committed: only the
+    count in a statement of its own does. `random()`, by which the items are sorted, is where the slow one sleeps.
+    """
+    url = with_database(postgres, "migrated")
+    execute(url, f"TRUNCATE {', '.join(metadata().tables)} RESTART IDENTITY CASCADE")
+    execute(url, SLOW_RANDOM)
+    quick = start(FakeBot(), database_url=url)
+    slow = start(FakeBot(), database_url=f"{url}&options=-csearch_path%3Dslow,pg_catalog,public")
+    owner = Owner(quick).running(n=1, k=1)
+    first, second = owner.rater(), owner.rater()
+    late = RaterClient(slow, "s", second.token, second.public_id)
+    given: list[Json] = []
+    looking = threading.Thread(target=lambda: given.append(late.next()))
+    looking.start()
+    looking.join(0.7)
+    assert given == []  # it is still looking
+    assert first.next()["task"] is not None
+    looking.join()
+    assert [(one["task"], one["reason"]) for one in given] == [(None, "wait")]
+    assert [row["state"] for row in rows(quick, "assignment")] == ["leased"]
+
+
+def test_an_item_that_another_holds_locked_is_skipped_at_once(start: Callable[..., TestClient], postgres: str) -> None:
+    """Nobody waits for a colleague: with one of two items locked, a rater gets the other one."""
+    url = with_database(postgres, "migrated")
+    execute(url, f"TRUNCATE {', '.join(metadata().tables)} RESTART IDENTITY CASCADE")
+    client = start(FakeBot(), database_url=url)
+    owner = Owner(client).running(n=2, k=1)
+    rater = owner.rater()
+    items = owner.items()
+    database = client.app.state.database  # type: ignore[attr-defined]
+    with database.writing() as session:
+        session.execute(sa.text("select id from item where id = :id for update"), {"id": items[0]["id"]})
+        assert rater.task()["messages"] == items[1]["messages"]

@@ -1,0 +1,65 @@
+"""Contexts of a prepared split as text, with the human reply to each: what people are asked to judge models by.
+
+Writes JSON lines that `rejoinder study` and `rejoinder generate` read. Knows no model and no study.
+"""
+
+import json
+import os
+import random
+from itertools import pairwise
+from pathlib import Path
+
+from chatbot.tokenizer import TURN, Tokenizer
+from training.corpus.dataset import PreparedDataset, Split
+from training.corpus.errors import CorpusError
+
+
+def export_contexts(data: Path, out: Path, *, split: str, limit: int, seed: int) -> int:
+    """Write up to `limit` contexts of a split to `out`, and return how many; the same seed gives the same ones.
+
+    One from each dialogue at most, drawn at random: neighbouring contexts of one dialogue share most of their words,
+    and a rater who knows one of them knows the other. A line has `turns`, `reply`, `source` and `split`.
+    Raises CorpusError when there is no such dataset or split, or `out` cannot be written.
+    """
+    dataset = PreparedDataset.open(data)
+    pairs = dataset.split(split)
+    tokenizer = Tokenizer.load(dataset.tokenizer_path)
+    rng = random.Random(seed)
+    by_dialogue: dict[int, list[int]] = {}
+    for i in range(len(pairs)):
+        by_dialogue.setdefault(pairs.dialogue_of(i), []).append(i)
+    dialogues = sorted(by_dialogue)
+    rng.shuffle(dialogues)
+    chosen = (rng.choice(by_dialogue[dialogue]) for dialogue in dialogues)
+    source = f"{data.resolve().name}, pair "
+    rows: list[dict[str, str | list[str]]] = []
+    for i in chosen:
+        if len(rows) == limit:
+            break
+        turns, reply = _turns(pairs, i, tokenizer), _text(tokenizer, pairs.reply(i).tolist())
+        if all(turns) and reply:
+            rows.append({"turns": turns, "reply": reply, "source": f"{source}{i}", "split": split})
+    if not rows:
+        raise CorpusError(f"{data}: the split {split} has no context with words in it")
+    temporary = out.with_name(f".{out.name}.new")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(out)
+    except OSError as error:
+        raise CorpusError(f"{out}: cannot be written ({error.strerror})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(rows)
+
+
+def _turns(pairs: Split, i: int, tokenizer: Tokenizer) -> list[str]:
+    first, reply = pairs.pairs[i]
+    bounds = pairs.turns[first : reply + 1].tolist()
+    return [_text(tokenizer, pairs.tokens[begin:end].tolist()) for begin, end in pairwise(bounds)]
+
+
+def _text(tokenizer: Tokenizer, ids: list[int]) -> str:
+    return tokenizer.decode(ids[:-1] if ids and ids[-1] == TURN else ids).strip()
