@@ -23,6 +23,7 @@ from app.pages.routes import router as pages_router
 from app.pages.service import PagesService
 from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
+from app.results.routes import router as results_router
 from app.settings import Settings
 from app.studies.filling import StudyFilling
 from app.studies.routes import router as studies_router
@@ -66,7 +67,16 @@ def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
     errors.install(app, error_page)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
-    routers = (chat_router, ratings_router, studies_router, raters_router, judging_router, health.router, pages_router)
+    routers = (
+        chat_router,
+        ratings_router,
+        studies_router,
+        raters_router,
+        judging_router,
+        results_router,
+        health.router,
+        pages_router,
+    )
     for router in routers:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -8,6 +8,7 @@ are exact and do not depend on the order of the battles.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
+
+POINTS_OF_A: Final = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}
+"""What each answer to "which is better?" gives a."""
 
 
 @dataclass(frozen=True)

@@ -65,4 +65,4 @@ def test_variances_are_added_and_what_both_saw_is_taken_off() -> None:
     a, b = 4 * 10 / 9, 9 * 20 / 19
     assert spread.freedom == pytest.approx((a + b) ** 2 / (a**2 / 9 + b**2 / 19))
     # It never falls below the wider of the two.
-    assert combine(draws(4), draws(9), draws(99), raters=10, contexts=20).errors**2 == pytest.approx(b)
+    assert combine(draws(4), draws(9), draws(99), raters=10, contexts=20).errors ** 2 == pytest.approx(b)
