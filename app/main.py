@@ -13,6 +13,7 @@ from app.chat.routes import router as chat_router
 from app.chat.service import ChatService
 from app.database import Database
 from app.errors import ErrorBody
+from app.exports.routes import router as exports_router
 from app.generation import Generation
 from app.judging.routes import router as judging_router
 from app.middleware import BodyLimit, SecurityHeaders
@@ -74,6 +75,7 @@ def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
         raters_router,
         judging_router,
         results_router,
+        exports_router,
         health.router,
         pages_router,
     )

@@ -92,9 +92,14 @@ def thumbs(session: Session, up_to: int) -> list[tuple[int, int, int]]:
 
 def systems(session: Session, ids: Iterable[int]) -> list[SystemRow]:
     """Return the systems with these ids, in the order of the ids."""
+    wanted = set(ids)
+    return [system for system in all_systems(session) if system.id in wanted]
+
+
+def all_systems(session: Session) -> list[SystemRow]:
+    """Return every system."""
     columns = select(System.id, System.name, System.kind, System.weights_sha256, System.decoding)
-    rows = session.execute(columns.where(System.id.in_(set(ids))).order_by(System.id))
-    return [SystemRow._make(row) for row in rows]
+    return [SystemRow._make(row) for row in session.execute(columns.order_by(System.id))]
 
 
 def systems_of_study(session: Session, study_id: int) -> list[int]:
