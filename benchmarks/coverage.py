@@ -167,6 +167,8 @@ def main(argv: list[str] | None = None) -> None:
     result = {
         "seed": options.seed,
         "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": f"{platform.machine()}, {platform.system()}, one core",
         "population": asdict(population),
         "scenarios": {
             name: {

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.statistics.battles import Floats, Integers, number_clusters
-from app.statistics.clusters import DRAWS, LEVEL, Interval, draw_counts
+from app.statistics.clusters import DRAWS, LEVEL, Interval, drawn_sums
 
 Level = Literal["nominal", "ordinal"]
 
@@ -53,8 +53,7 @@ def krippendorff_alpha(
         return Agreement(None, None, units, judgements, _NO_VARIATION)
     if units < 2:
         return Agreement(float(alpha), None, units, judgements, "one item alone gives no interval")
-    n = own.shape[1]
-    drawn = _alpha((draw_counts(rng, units, draws) @ own.reshape(units, -1)).reshape(draws, n, n), level)
+    drawn = _alpha(drawn_sums(own, rng, draws), level)
     low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Agreement(float(alpha), Interval(float(low), float(high)), units, judgements)
 

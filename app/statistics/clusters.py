@@ -23,6 +23,8 @@ from app.statistics.battles import Floats, Integers, number_clusters
 
 LEVEL: Final = 0.95
 DRAWS: Final = 1000
+_CELLS: Final = 2_000_000
+"""Counts that are in memory together, however many clusters there are."""
 
 
 class Interval(NamedTuple):
@@ -46,9 +48,16 @@ class Spread:
         return np.asarray(np.where(self.errors > 0, quantiles * self.errors, self.errors), np.float64)
 
 
-def draw_counts(rng: np.random.Generator, items: int, draws: int = DRAWS) -> Floats:
-    """Return how often each of `items` is taken when as many are drawn with replacement: [D, items]."""
-    return np.asarray(rng.multinomial(items, np.full(items, 1 / items), draws), np.float64)
+def drawn_sums(clusters: Floats, rng: np.random.Generator, draws: int = DRAWS) -> Floats:
+    """Return the sums [D, ...] over clusters [K, ...] when K of them are drawn with replacement, D times."""
+    k = len(clusters)
+    flat = clusters.reshape(k, -1)
+    sums = np.empty((draws, flat.shape[1]))
+    together = max(1, _CELLS // k)
+    for begin in range(0, draws, together):
+        counts = rng.multinomial(k, np.full(k, 1 / k), min(together, draws - begin))
+        sums[begin : begin + together] = counts @ flat
+    return sums.reshape(draws, *clusters.shape[1:])
 
 
 def combine(by_rater: Floats, by_context: Floats, by_judgement: Floats, *, raters: int, contexts: int) -> Spread:
@@ -108,8 +117,8 @@ def clustered_mean(
     # Measured from the mean: sums of what is left are small, and all equal values give no spread at all.
     left = numbers - mean
     spread = combine(
-        _drawn_means(left, raters, draw_counts(rng, n_raters, draws)),
-        _drawn_means(left, contexts, draw_counts(rng, n_contexts, draws)),
+        _drawn_means(left, raters, n_raters, rng, draws),
+        _drawn_means(left, contexts, n_contexts, rng, draws),
         _drawn_single_means(left, rng, draws),
         raters=n_raters,
         contexts=n_contexts,
@@ -117,11 +126,11 @@ def clustered_mean(
     return Mean(mean, float(spread.errors[0]), float(spread.freedom[0]), int(numbers.size), n_raters, n_contexts)
 
 
-def _drawn_means(values: Floats, cluster: Integers, counts: Floats) -> Floats:
-    """Return the means [D, 1] of `values` [N] when the clusters are taken `counts` [D, K] times."""
-    clusters = counts.shape[1]
-    sums = counts @ np.bincount(cluster, values, clusters)
-    return np.asarray((sums / (counts @ np.bincount(cluster, minlength=clusters)))[:, None])
+def _drawn_means(values: Floats, cluster: Integers, clusters: int, rng: np.random.Generator, draws: int) -> Floats:
+    """Return the means [D, 1] of `values` [N] when whole clusters are drawn."""
+    sums = [np.bincount(cluster, weights, clusters) for weights in (values, np.ones_like(values))]
+    drawn = drawn_sums(np.stack(sums, axis=1), rng, draws)
+    return np.asarray(drawn[:, :1] / drawn[:, 1:])
 
 
 def _drawn_single_means(values: Floats, rng: np.random.Generator, draws: int) -> Floats:

@@ -6,14 +6,12 @@
 import numpy as np
 
 from app.statistics.battles import Battles, Floats, Integers, points_by_cluster
-from app.statistics.clusters import draw_counts
+from app.statistics.clusters import drawn_sums
 
 
 def drawn_tables(battles: Battles, cluster: Integers, rng: np.random.Generator, draws: int) -> Floats:
     """Return the tables of points [D, S, S] when clusters of `battles`, given by number [N], are drawn anew."""
-    clusters = points_by_cluster(battles, cluster)
-    counts = draw_counts(rng, len(clusters), draws)
-    return np.asarray((counts @ clusters.reshape(len(clusters), -1)).reshape(draws, *clusters.shape[1:]))
+    return drawn_sums(points_by_cluster(battles, cluster), rng, draws)
 
 
 def tables_of_drawn_battles(battles: Battles, rng: np.random.Generator, draws: int) -> Floats:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.statistics.clusters import clustered_mean, combine
+from app.statistics.clusters import clustered_mean, combine, drawn_sums
 
 
 def crossed(rng: np.random.Generator, raters: int, contexts: int, by_rater: float, by_context: float):
@@ -66,3 +66,12 @@ def test_variances_are_added_and_what_both_saw_is_taken_off() -> None:
     assert spread.freedom == pytest.approx((a + b) ** 2 / (a**2 / 9 + b**2 / 19))
     # It never falls below the wider of the two.
     assert combine(draws(4), draws(9), draws(99), raters=10, contexts=20).errors ** 2 == pytest.approx(b)
+
+
+def test_sums_are_of_as_many_clusters_as_there_are_however_they_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters = np.random.default_rng(1).normal(size=(7, 2, 3))
+    whole = drawn_sums(clusters, np.random.default_rng(2), 50)
+    monkeypatch.setattr("app.statistics.clusters._CELLS", 20)
+    assert (drawn_sums(clusters, np.random.default_rng(2), 50) == whole).all()
+    assert (drawn_sums(np.ones((7, 1)), np.random.default_rng(2), 50) == 7).all()
+    assert whole.mean(axis=0) == pytest.approx(clusters.sum(axis=0), abs=2)
