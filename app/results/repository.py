@@ -145,6 +145,12 @@ def find_run(session: Session, run_id: int) -> AnalysisRun | None:
     return session.get(AnalysisRun, run_id)
 
 
+def last_outcomes(session: Session, study_id: int) -> dict[tuple[int, str, str | None], str]:
+    """Return how each check of each rater came out last, by rater, check and question."""
+    newest = select(QualityEvent).filter_by(study_id=study_id).order_by(QualityEvent.id)
+    return {(one.rater_id, one.kind, one.detail["question"]): one.outcome for one in session.scalars(newest)}
+
+
 def add_run(
     session: Session, run: AnalysisRun, events: Sequence[QualityEvent], excluded: Sequence[dict[str, Any]]
 ) -> None:

@@ -81,12 +81,11 @@ def _newest(database: Database, study_id: int | None, seed: int, quality: dict[s
         created_at=now(),
     )
     with database.writing() as session:
-        repository.add_run(
-            session,
-            run,
-            [] if study_id is None else _events(study_id, judged),
-            [] if study_id is None else _exclusions(study_id, judged),
-        )
+        if study_id is None:
+            repository.add_run(session, run, [], [])
+        else:
+            known_outcomes = repository.last_outcomes(session, study_id)
+            repository.add_run(session, run, _events(study_id, judged, known_outcomes), _exclusions(study_id, judged))
     return _entry(run, result)
 
 
@@ -144,7 +143,8 @@ def _entry(run: AnalysisRun, result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _events(study_id: int, judged: list[Judged]) -> list[QualityEvent]:
+def _events(study_id: int, judged: list[Judged], known: dict[tuple[int, str, str | None], str]) -> list[QualityEvent]:
+    """Return what is new: the first outcome of a check, and every other one than the last."""
     at = now()
     return [
         QualityEvent(
@@ -157,6 +157,7 @@ def _events(study_id: int, judged: list[Judged]) -> list[QualityEvent]:
         )
         for one in judged
         for verdict in one.verdicts
+        if known.get((one.rater, verdict.check, verdict.question)) != verdict.outcome
     ]
 
 

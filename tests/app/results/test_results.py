@@ -1,6 +1,7 @@
 """Results of studies over HTTP: right, repeatable, and unmoved by erasing a rater."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from app.commands import opened
-from app.results import service
+from app.database import Database, now
+from app.ratings.tables import Judgement
+from app.results import repository, service
 from app.settings import Settings
+from tests.app.fakes import FakeBot
 from tests.app.people import HUMAN, OTHER, Json, Owner
 from tests.app.results.voting import judge_all, prefer, running
 
@@ -92,7 +96,7 @@ def test_unbeaten_and_unconnected_systems_are_said_and_not_ranked(client: TestCl
 
 
 def test_raters_who_break_a_stated_rule_are_left_out_and_named(any_client: TestClient, rows: Callable) -> None:
-    owner = running(any_client, k=4, quality={"max_one_side_share": 0.8, "min_gold_accuracy": None})
+    owner = running(any_client, k=5, quality={"max_one_side_share": 0.8, "min_gold_accuracy": None})
     for _ in range(3):
         prefer(owner.rater(), "human", often=3)
     lazy = owner.rater()
@@ -110,10 +114,13 @@ def test_raters_who_break_a_stated_rule_are_left_out_and_named(any_client: TestC
     assert sum(one["judgements"] for one in found["systems"]) == 2 * 3 * 12
     [exclusion] = rows(any_client, "exclusion")
     assert (exclusion["rule"], exclusion["analysis_run_id"]) == ("one_side", found["analysis"])
+    prefer(owner.rater(), "human")
+    results(any_client)
+    # Two analyses, and one event for each rater: nothing changed for the first four.
     outcomes = [event["outcome"] for event in rows(any_client, "quality_event") if event["kind"] == "one_side"]
-    assert sorted(outcomes) == ["fail", "pass", "pass", "pass"]
+    assert sorted(outcomes) == ["fail", "pass", "pass", "pass", "pass"]
     # Analyses leave out; they never delete.
-    assert len(rows(any_client, "judgement")) == 4 * 12
+    assert len(rows(any_client, "judgement")) == 5 * 12
 
 
 def test_fast_raters_and_failed_gold(client: TestClient) -> None:
@@ -262,6 +269,68 @@ def test_erasing_a_rater_leaves_the_results_and_nothing_of_the_person(
         sent = client.get(f"/v1/exports/{kind}").content
         assert [secret for secret in secrets if secret.encode() in sent] == []
         assert [rater for rater in people if rater.public_id.encode() in sent] == []
+
+
+def test_who_contradicts_themselves_on_swapped_repeats_is_left_out(client: TestClient) -> None:
+    # Over the real queue, which swaps the sides of a repeat: always left is always the other reply.
+    owner = running(client, k=1, n=6, repeat_rate=0.5, quality={"min_judgements": 2, "max_one_side_share": None})
+    rater = owner.rater()
+    assert len(rater.finish("left")) == 12
+    found = results(client)
+    assert [(one["rater"], one["rule"], one["share"]) for one in found["excluded"]] == [
+        (rater.public_id, "repeats", 0.0)
+    ]
+
+
+def test_a_locked_database_is_a_clear_error_and_nothing_is_stored(client: TestClient, rows: Callable) -> None:
+    running(client, k=1, n=3)
+    engine = client.app.state.database.engine  # type: ignore[attr-defined]
+
+    @sa.event.listens_for(engine, "connect")
+    @sa.event.listens_for(engine, "checkout")
+    def impatient(connection, *_: object) -> None:
+        connection.execute("PRAGMA busy_timeout = 50")
+
+    with engine.execution_options(writes=True).begin():
+        for path in ("/v1/studies/s/results", "/v1/leaderboard", "/v1/exports/battles"):
+            response = client.get(path)
+            assert response.status_code == 503
+            assert response.json()["error"]["code"] == "database_unavailable"
+    assert rows(client, "analysis_run") == []
+    assert results(client)["study"] == "s"
+
+
+def test_an_analysis_waits_for_judgements_that_are_being_stored(
+    start: Callable[..., TestClient], postgres: str
+) -> None:
+    # PostgreSQL numbers a judgement before it is committed: a later number can be there first.
+    url = sa.make_url(postgres).set(database="migrated").render_as_string(hide_password=False)
+    client = start(FakeBot(), database_url=url)
+    database: Database = client.app.state.database  # type: ignore[attr-defined]
+    body = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}
+    replies = [client.post("/v1/chat/completions", json=body).json()["id"] for _ in range(2)]
+    marks: list[int] = []
+
+    def mark() -> None:
+        with database.writing() as session:
+            marks.append(repository.last_judgement(session, None))
+
+    def thumb(reply: str) -> Judgement:
+        return Judgement(response_id=reply, kind="thumb", value=1, created_at=now())
+
+    analysis = threading.Thread(target=mark)
+    with database.writing() as slow:
+        slow.add(first := thumb(replies[0]))
+        slow.flush()
+        with database.writing() as quick:
+            quick.add(second := thumb(replies[1]))
+            quick.flush()
+        assert second.id > first.id
+        analysis.start()
+        analysis.join(0.5)
+        assert marks == []
+    analysis.join(20)
+    assert marks == [second.id]
 
 
 @pytest.mark.parametrize(
