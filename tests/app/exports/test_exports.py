@@ -3,15 +3,18 @@
 import csv
 import io
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 
+from app.exports import service
 from app.exports.commands import export as command
 from app.exports.schemas import COLUMNS
 from app.statistics.battles import POINTS_OF_A, Battles, number_clusters
@@ -139,8 +142,12 @@ def test_thumbs_are_the_live_ones(judged: TestClient) -> None:
     assert found[0]["rater"] is None
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_three_formats_hold_the_same(judged: TestClient, kind: str) -> None:
+def test_three_formats_hold_the_same(judged: TestClient) -> None:
+    for kind in KINDS:
+        _hold_the_same(judged, kind)
+
+
+def _hold_the_same(judged: TestClient, kind: str) -> None:
     lines = sent(judged, kind)
     table = list(csv.DictReader(io.StringIO(judged.get(f"/v1/exports/{kind}?format=csv").content.decode(), newline="")))
     parquet = pq.read_table(io.BytesIO(judged.get(f"/v1/exports/{kind}?format=parquet").content)).to_pylist()
@@ -158,8 +165,12 @@ def test_three_formats_hold_the_same(judged: TestClient, kind: str) -> None:
             if value is not None and content == "system":
                 value = {**value, "decoding": json.dumps(value["decoding"], ensure_ascii=False)}
             assert row[name] == (json.dumps(value) if content == "json" and value is not None else value)
-    # As `datasets` reads JSON lines: pandas and pyarrow underneath.
-    frame = pd.read_json(io.StringIO(judged.get(f"/v1/exports/{kind}").text), lines=True)
+    # As `datasets` reads JSON lines: with pyarrow, else with pandas.
+    content = judged.get(f"/v1/exports/{kind}").content
+    read = pa_json.read_json(io.BytesIO(content))
+    assert (read.num_rows, read.column_names) == (len(lines), list(COLUMNS[kind]))
+    assert read.column("prompt").to_pylist() == [line["prompt"] for line in lines]
+    frame = pd.read_json(io.BytesIO(content), lines=True)
     assert (len(frame), list(frame.columns)) == (len(lines), list(COLUMNS[kind]))
 
 
@@ -210,12 +221,29 @@ def test_bad_requests_are_refused_by_name(standing_client: TestClient, path: str
 
 def test_an_export_is_sent_in_pieces(client: TestClient) -> None:
     owner = running(client, k=60, n=12)
-    for _ in range(40):
+    for _ in range(20):
         prefer(owner.rater(), "human")
     with client.stream("GET", "/v1/exports/battles") as response:
         pieces = [len(piece.splitlines()) for piece in response.iter_raw()]
-    assert sum(pieces) == 480
+    assert sum(pieces) == 240
     assert max(pieces) <= 200
+
+
+def test_an_export_goes_on_in_other_threads_and_ends_when_it_is_dropped(client: TestClient) -> None:
+    owner = running(client, k=60, n=12)
+    for _ in range(20):
+        prefer(owner.rater(), "human")
+    database = client.app.state.database  # type: ignore[attr-defined]
+    pieces = service.export(database, "battles", "jsonl")
+    found: list[int] = []
+    for _ in range(2):  # the server runs each step in whichever thread is free
+        step = threading.Thread(target=lambda: found.append(len(next(pieces).splitlines())))
+        step.start()
+        step.join()
+    assert found == [200, 40]
+    assert database.engine.pool.checkedout() == 1
+    pieces.close()  # type: ignore[attr-defined]
+    assert database.engine.pool.checkedout() == 0
 
 
 def test_the_command_line_writes_a_whole_file_or_none(tmp_path: Path, client: TestClient) -> None:
