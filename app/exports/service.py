@@ -20,7 +20,7 @@ def export(database: Database, kind: Kind, form: Format, study: str | None = Non
     """
     if study is not None and kind == "thumbs":
         raise BadRequestError("study: thumbs are given in the chat and belong to no study", param="study")
-    with database.writing() as session:  # for the lock alone: see `last_judgement`
+    with database.reading() as session:  # of its own: the lock of `last_judgement` must not outlast it
         study_id = None if study is None else get_study(session, study).id
         mark = results_repository.last_judgement(session, study_id)
     with database.reading() as session:

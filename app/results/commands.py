@@ -17,10 +17,14 @@ def results(slug: str | None, *, json: bool, again: int | None, **where: Any) ->
             stored = service.study_results(database, slug, again) if slug else service.leaderboard(database, again)
             _, same = service.run_again(database, again)
             if not same:
-                made_by = stored["code_version"]
+                made_by = stored.run.code_version
                 raise RejoinderError(f"analysis {again}, of {made_by}, gives other numbers when it is made again")
             return f"analysis {again}: made again, the same in every byte"
-        found = service.study_results(database, slug) if slug else service.leaderboard(database)
+        analysis = service.study_results(database, slug) if slug else service.leaderboard(database)
+        if analysis.is_new:
+            with database.writing() as session:
+                service.keep(session, analysis)
+        found = analysis.entry()
     return service.as_json(found).decode() if json else _table(found)
 
 

@@ -17,8 +17,8 @@ from app.studies.tables import Assignment, Item, Study
 def last_judgement(session: Session, study_id: int | None) -> int:
     """Return the id of the newest judgement, of one study's items or of all; every lower one is there to be read.
 
-    Without the lock PostgreSQL may show a judgement whose id is higher than that of one not yet committed. On SQLite
-    the writing transaction is the lock.
+    Without the lock PostgreSQL may show a judgement whose id is higher than that of one not yet committed. It is held
+    until the session ends. On SQLite writers come one after the other, and so do their ids.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("LOCK TABLE judgement IN SHARE MODE"))

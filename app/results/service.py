@@ -1,7 +1,7 @@
 """Analyses: made when there is something new to analyse, kept, and made again from what was kept."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -19,27 +19,50 @@ from app.studies.tables import Study
 BOARD_SEED = 0
 
 
-def study_results(database: Database, slug: str, analysis: int | None = None) -> dict[str, Any]:
-    """Return the results of a study as they are now, or those of the analysis with an id.
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis, and what it found about raters; one that is new is not stored yet."""
+
+    run: AnalysisRun
+    judged: list[Judged]
+    is_new: bool
+
+    def entry(self) -> dict[str, Any]:
+        """Return it as JSON; only a stored one has a number."""
+        return _entry(self.run, self.run.result)
+
+
+def study_results(database: Database, slug: str, analysis: int | None = None) -> Analysis:
+    """Return the analysis of a study as it is now, or the one with an id.
 
     Raises NotFoundError for an unknown study, or an analysis that is not the study's.
     """
     with database.reading() as session:
         study = get_study(session, slug)
-    if analysis is not None:
-        return _stored(database, study.id, analysis)
-    rules = {"quality": study.protocol["quality"]}
-    return _newest(database, study.id, study.seed, rules)
+        if analysis is not None:
+            return _stored(session, study.id, analysis)
+    return _newest(database, study.id, study.seed, {"quality": study.protocol["quality"]})
 
 
-def leaderboard(database: Database, analysis: int | None = None) -> dict[str, Any]:
-    """Return the board over all studies and thumbs as it is now, or that of the analysis with an id.
+def leaderboard(database: Database, analysis: int | None = None) -> Analysis:
+    """Return the analysis of all studies and thumbs as they are now, or the one with an id.
 
-    Raises NotFoundError for an analysis that is not of the board.
+    Raises NotFoundError for an analysis that is not of all.
     """
-    if analysis is not None:
-        return _stored(database, None, analysis)
-    return _newest(database, None, BOARD_SEED, {"quality": "as each study states"})
+    if analysis is None:
+        return _newest(database, None, BOARD_SEED, {"quality": "as each study states"})
+    with database.reading() as session:
+        return _stored(session, None, analysis)
+
+
+def keep(session: Session, analysis: Analysis) -> None:
+    """Store a new analysis with the outcomes of checks that are new, and whom it left out; gives it its id."""
+    study_id, judged = analysis.run.study_id, analysis.judged
+    if study_id is None:
+        repository.add_run(session, analysis.run, [], [])
+    else:
+        events = _events(study_id, judged, repository.last_outcomes(session, study_id))
+        repository.add_run(session, analysis.run, events, _exclusions(study_id, judged))
 
 
 def run_again(database: Database, analysis: int) -> tuple[dict[str, Any], bool]:
@@ -60,17 +83,17 @@ def as_json(result: dict[str, Any]) -> bytes:
     return json.dumps(result, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _newest(database: Database, study_id: int | None, seed: int, quality: dict[str, Any]) -> dict[str, Any]:
-    with database.writing() as session:  # for the lock alone: see `last_judgement`
+def _newest(database: Database, study_id: int | None, seed: int, quality: dict[str, Any]) -> Analysis:
+    with database.reading() as session:  # of its own: its lock must not outlast it
         mark = repository.last_judgement(session, study_id)
+    # Nothing is locked while it is computed: raters go on judging meanwhile.
     with database.reading() as session:
         rules = {**quality, **common_rules(repository.withdrawn_items(session, study_id))}
         known = repository.newest_run(session, study_id)
         made_of = (mark, seed, code_version(), as_json(rules))
         if known and made_of == (known.last_judgement_id, known.seed, known.code_version, as_json(known.rules)):
-            return _entry(known, known.result)
+            return Analysis(known, [], is_new=False)
         result, judged = _analyse(session, study_id, mark, seed, rules)
-    # Nothing was locked while it was computed: raters go on judging meanwhile.
     run = AnalysisRun(
         study_id=study_id,
         rules=rules,
@@ -80,13 +103,7 @@ def _newest(database: Database, study_id: int | None, seed: int, quality: dict[s
         result=result,
         created_at=now(),
     )
-    with database.writing() as session:
-        if study_id is None:
-            repository.add_run(session, run, [], [])
-        else:
-            known_outcomes = repository.last_outcomes(session, study_id)
-            repository.add_run(session, run, _events(study_id, judged, known_outcomes), _exclusions(study_id, judged))
-    return _entry(run, result)
+    return Analysis(run, judged, is_new=True)
 
 
 def _analyse(
@@ -119,12 +136,11 @@ def _analyse(
     return {"study": study.slug, **analysed.result}, analysed.judged
 
 
-def _stored(database: Database, study_id: int | None, analysis: int) -> dict[str, Any]:
-    with database.reading() as session:
-        run = repository.find_run(session, analysis)
-        if run is None or run.study_id != study_id:
-            raise _no_analysis(analysis)
-        return _entry(run, run.result)
+def _stored(session: Session, study_id: int | None, analysis: int) -> Analysis:
+    run = repository.find_run(session, analysis)
+    if run is None or run.study_id != study_id:
+        raise _no_analysis(analysis)
+    return Analysis(run, [], is_new=False)
 
 
 def _no_analysis(analysis: int) -> NotFoundError:

@@ -292,12 +292,34 @@ def test_a_locked_database_is_a_clear_error_and_nothing_is_stored(client: TestCl
         connection.execute("PRAGMA busy_timeout = 50")
 
     with engine.execution_options(writes=True).begin():
-        for path in ("/v1/studies/s/results", "/v1/leaderboard", "/v1/exports/battles"):
+        for path in ("/v1/studies/s/results", "/v1/leaderboard"):
             response = client.get(path)
             assert response.status_code == 503
             assert response.json()["error"]["code"] == "database_unavailable"
+        assert client.get("/v1/exports/battles").status_code == 200  # which only reads
     assert rows(client, "analysis_run") == []
     assert results(client)["study"] == "s"
+
+
+def test_a_crowd_may_watch_the_board_while_others_rate(any_client: TestClient) -> None:
+    body = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}
+    replies = [any_client.post("/v1/chat/completions", json=body).json()["id"] for _ in range(12)]
+    statuses: list[int] = []
+
+    def rate(reply: str) -> None:
+        statuses.append(any_client.post("/v1/ratings", json={"reply_id": reply, "thumb": 1}).status_code - 1)
+
+    def watch() -> None:
+        statuses.extend(any_client.get("/v1/leaderboard").status_code for _ in range(3))
+
+    threads = [threading.Thread(target=rate, args=(reply,)) for reply in replies]
+    threads += [threading.Thread(target=watch) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 30
+    assert by_name(any_client.get("/v1/leaderboard").json())["fake"]["thumbs"]["up"] == 12
 
 
 def test_an_analysis_waits_for_judgements_that_are_being_stored(
@@ -312,7 +334,7 @@ def test_an_analysis_waits_for_judgements_that_are_being_stored(
     marks: list[int] = []
 
     def mark() -> None:
-        with database.writing() as session:
+        with database.reading() as session:
             marks.append(repository.last_judgement(session, None))
 
     def thumb(reply: str) -> Judgement:
