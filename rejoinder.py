@@ -349,6 +349,41 @@ def retain(
 
 
 @app.command()
+def leaderboard(
+    json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
+    again: Annotated[
+        int | None, typer.Option(min=1, help="Make the stored analysis of this number again, and compare.")
+    ] = None,
+    state: Annotated[Path | None, typer.Option(help="Directory of the SQLite database.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="Database instead, as in REJOINDER_DATABASE_URL.")] = None,
+) -> None:
+    """Compare all systems over all studies and thumbs, with intervals."""
+    from app.results.commands import results as run
+
+    typer.echo(run(None, json=json, again=again, state=state, database_url=database_url))
+
+
+@app.command()
+def export(
+    kind: Annotated[str, typer.Argument(help="judgements, battles, preference or thumbs.")],
+    out: Annotated[Path, typer.Option(help="File to write: .jsonl, .csv or .parquet.")],
+    study: Annotated[str | None, typer.Option(help="One study alone.")] = None,
+    format: Annotated[  # noqa: A002 - the option's name is what users type
+        str | None, typer.Option(help="jsonl, csv or parquet; by the file's ending without it.")
+    ] = None,
+    state: Annotated[Path | None, typer.Option(help="Directory of the SQLite database.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="Database instead, as in REJOINDER_DATABASE_URL.")] = None,
+) -> None:
+    """Write judgements to a file, each with its prompt, replies and systems; raters under names made for this file.
+
+    Example: rejoinder export preference --out preferences.jsonl
+    """
+    from app.exports.commands import export as run
+
+    typer.echo(run(kind, out, format, study, state=state, database_url=database_url))
+
+
+@app.command()
 def demo(
     directory: Annotated[Path, typer.Option(help="Where data, runs and models of the demo go.")] = Path("demo"),
     preset: Annotated[str, typer.Option(help="Size of the models: demo (ten minutes on two cores) or toy.")] = "demo",

@@ -13,6 +13,7 @@ from app.chat.routes import router as chat_router
 from app.chat.service import ChatService
 from app.database import Database
 from app.errors import ErrorBody
+from app.exports.routes import router as exports_router
 from app.generation import Generation
 from app.judging.routes import router as judging_router
 from app.middleware import BodyLimit, SecurityHeaders
@@ -23,6 +24,7 @@ from app.pages.routes import router as pages_router
 from app.pages.service import PagesService
 from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
+from app.results.routes import router as results_router
 from app.settings import Settings
 from app.studies.filling import StudyFilling
 from app.studies.routes import router as studies_router
@@ -66,7 +68,17 @@ def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
     errors.install(app, error_page)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
-    routers = (chat_router, ratings_router, studies_router, raters_router, judging_router, health.router, pages_router)
+    routers = (
+        chat_router,
+        ratings_router,
+        studies_router,
+        raters_router,
+        judging_router,
+        results_router,
+        exports_router,
+        health.router,
+        pages_router,
+    )
     for router in routers:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -99,6 +99,25 @@ def close(slug: Slug, state: State = None, database_url: Url = None) -> None:
     typer.echo(run(slug, state=state, database_url=database_url))
 
 
+@study.command()
+def results(
+    slug: Slug,
+    json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
+    again: Annotated[
+        int | None, typer.Option(min=1, help="Make the stored analysis of this number again, and compare.")
+    ] = None,
+    state: State = None,
+    database_url: Url = None,
+) -> None:
+    """Say which system is better, with intervals, and keep the analysis.
+
+    Example: rejoinder study results pilot --json > results.json
+    """
+    from app.results.commands import results as run
+
+    typer.echo(run(slug, json=json, again=again, state=state, database_url=database_url))
+
+
 @rater.command()
 def erase(
     public_id: Annotated[str, typer.Argument(help="The rater's id, as their session tells it.")],

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -189,6 +190,17 @@ def test_session_tokens(client: TestClient, rater: RaterClient, token: str) -> N
 def test_bytes(client: TestClient, path: str, body: bytes) -> None:
     for kind in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
         assert client.post(path, content=body, headers={"Content-Type": kind}).status_code in (400, 404)
+
+
+@QUICK
+@given(
+    st.sampled_from(["/v1/leaderboard", "/v1/exports/battles", "/v1/exports/thumbs"])
+    | text.map(lambda name: f"/v1/studies/{quote(name, errors='replace')}/results")
+    | text.map(lambda kind: f"/v1/exports/{quote(kind, errors='replace')}"),
+    st.dictionaries(st.sampled_from(["analysis", "format", "study", "limit"]), st.text(max_size=20)),
+)
+def test_results_and_exports(client: TestClient, path: str, query: dict[str, str]) -> None:
+    assert client.get(path, params=query).status_code in (200, 400, 404)
 
 
 @QUICK

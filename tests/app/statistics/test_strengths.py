@@ -1,0 +1,120 @@
+"""Bradley-Terry strengths: against `choix`, against themselves, and where none exist."""
+
+import evalica
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.statistics.battles import Battles, number_clusters, points_table
+from app.statistics.strengths import fit_many, fit_strengths, in_largest_component, is_strongly_connected, reaches
+
+tables = st.integers(2, 6).flatmap(
+    lambda n: st.lists(st.integers(0, 40), min_size=n * n, max_size=n * n).map(
+        lambda cells: np.array(cells, np.float64).reshape(n, n) / 2 * (1 - np.eye(n))
+    )
+)
+
+
+def test_two_systems_by_hand() -> None:
+    # 3 points against 1, and a pseudo-tie of each with the average player between them. By symmetry the strengths are
+    # +d/2 and -d/2 with the average at 0: 3 + 1/2 = 4 s(d) + s(d/2), where s is the logistic function.
+    strong, weak = fit_strengths(np.array([[0.0, 3.0], [1.0, 0.0]]))
+    d = strong - weak
+    assert 4 / (1 + np.exp(-d)) + 1 / (1 + np.exp(-d / 2)) == pytest.approx(3.5, abs=1e-9)
+    assert strong + weak == pytest.approx(0, abs=1e-12)
+
+
+def test_choix_agrees_without_a_prior() -> None:
+    choix = pytest.importorskip("choix")
+    rng = np.random.default_rng(1)
+    points = rng.integers(1, 30, (5, 5)).astype(np.float64) * (1 - np.eye(5))
+    assert fit_strengths(points, prior=0) == pytest.approx(choix.opt_pairwise(5, _as_pairs(points)), abs=1e-5)
+
+
+def test_choix_agrees_with_the_prior_as_one_more_player() -> None:
+    choix = pytest.importorskip("choix")
+    # Half a win each way against player 5 is the pseudo-tie. One system never lost, and one met nobody.
+    points = np.array([[0, 4, 5, 0, 0], [2, 0, 3, 0, 0], [1, 3, 0, 0, 0], [6, 0, 0, 0, 0], [0, 0, 0, 0, 0]], np.float64)
+    doubled = np.zeros((6, 6))
+    doubled[:5, :5] = 2 * points
+    doubled[5, :5] = doubled[:5, 5] = 1
+    expected = choix.opt_pairwise(6, _as_pairs(doubled))[:5]
+    assert fit_strengths(points) == pytest.approx(expected - expected.mean(), abs=1e-5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(tables)
+def test_both_ways_of_fitting_agree(points: np.ndarray) -> None:
+    assert fit_many(points[None])[0] == pytest.approx(fit_strengths(points), abs=1e-6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(tables)
+def test_fitted_points_are_the_points_that_were_won(points: np.ndarray) -> None:
+    strengths = fit_many(points[None])[0]
+    met = points + points.T
+    chance = 1 / (1 + np.exp(strengths[None, :] - strengths[:, None]))
+    # The pseudo-ties are 0.5 points for each; the average player stands where they are all together fair.
+    pulled = points.sum(axis=1) - (met * chance).sum(axis=1) + 0.5
+    average = strengths - np.log(pulled / (1 - pulled))
+    assert average == pytest.approx(np.full(len(points), average.mean()), abs=1e-5)
+
+
+def test_evalica_alone_has_no_answer_where_nobody_loses_to_anybody() -> None:
+    # The trap that the prior and the check are there for.
+    alone = evalica.bradley_terry(["a", "b"], ["b", "c"], [evalica.Winner.X, evalica.Winner.X])
+    assert set(alone.scores.to_numpy().tolist()) == {1e-6}
+    points = np.array([[0.0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    assert not is_strongly_connected(points)
+    with pytest.raises(ValueError, match="not strongly connected"):
+        fit_strengths(points, prior=0)
+    assert np.diff(fit_strengths(points)).max() < -0.1
+
+
+def test_reaching_goes_through_others() -> None:
+    # 0 beat 1, 1 beat 2, 2 tied with 3.
+    points = np.zeros((4, 4))
+    points[0, 1] = points[1, 2] = 1
+    points[2, 3] = points[3, 2] = 0.5
+    assert reaches(points).astype(int).tolist() == [[1, 1, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]
+    assert in_largest_component(points).tolist() == [False, False, True, True]
+    assert in_largest_component(np.stack([points, np.ones((4, 4))])).all(axis=1).tolist() == [False, True]
+
+
+def test_a_tie_is_half_a_point_for_both() -> None:
+    battles = Battles(
+        n_systems=3,
+        a=np.array([0, 1, 2]),
+        b=np.array([1, 0, 0]),
+        points_of_a=np.array([1.0, 0.5, 0.0]),
+        rater=np.array([0, 0, 1]),
+        context=np.array([0, 1, 0]),
+    )
+    assert points_table(battles).tolist() == [[0, 1.5, 1], [0.5, 0, 0], [0, 0, 0]]
+    inner = battles.among([2, 0])
+    assert (inner.n_systems, inner.a.tolist(), inner.b.tolist(), inner.rater.tolist()) == (2, [0], [1], [0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"b": [0, 0]}, "itself"),
+        ({"b": [1, 7]}, "outside 0 to 2"),
+        ({"points_of_a": [1.0, 0.3]}, "0, 0.5 or 1"),
+        ({"rater": [0]}, "shapes"),
+    ],
+)
+def test_impossible_battles_are_refused(change: dict[str, list[float]], message: str) -> None:
+    arrays = {"a": [0, 2], "b": [1, 1], "points_of_a": [1.0, 0.0], "rater": [0, 0], "context": [0, 0], **change}
+    with pytest.raises(ValueError, match=message):
+        Battles(3, **{name: np.array(values) for name, values in arrays.items()})
+
+
+def test_clusters_are_numbered_as_they_appear() -> None:
+    assert number_clusters(np.array(["z", "a", "z", "m", "a"])).tolist() == [0, 1, 0, 2, 1]
+
+
+def _as_pairs(points: np.ndarray) -> list[tuple[int, int]]:
+    assert (points == points.round()).all()
+    return [(i, j) for i, j in np.argwhere(points > 0).tolist() for _ in range(int(points[i, j]))]
