@@ -94,6 +94,10 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
     ] = None,
+    feedback: Annotated[
+        list[Path] | None,
+        typer.Option(help="Exported preferences or thumbs (JSONL) that D learns, too; may be repeated."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run at --out.")] = False,
 ) -> None:
     """Train a generator by a recipe. Settings are composed as defaults, preset, recipe, --set, in that order.
@@ -105,7 +109,7 @@ def train(
     """
     from training.commands import train as run
 
-    run(recipe, data=data, out=out, preset=preset, settings=settings or [], resume=resume)
+    run(recipe, data=data, out=out, preset=preset, settings=settings or [], resume=resume, feedback=feedback or [])
 
 
 @app.command()
@@ -281,6 +285,34 @@ def counting(
     from training.commands import bench_counting as run
 
     run(out, seeds)
+
+
+@bench.command()
+def feedback(
+    out: Annotated[Path, typer.Option(help="JSON to write; beside it a directory of data, exports and runs.")] = Path(
+        "feedback.json"
+    ),
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run; three for a claim.")] = 3,
+    taste: Annotated[str, typer.Option(help="What the simulated raters like: question, warm or long.")] = "question",
+    arms: Annotated[
+        str, typer.Option(help="Comma-separated: preferences, placebo, thumbs, thumbs placebo, none. All by default.")
+    ] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting of every arm.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="A minute instead of an hour: tiny models, no claim.")] = False,
+) -> None:
+    """Does feedback move the generator? Simulated raters of a known taste judge a small model on real dialogues.
+
+    It is then trained with their judgements, with the same ones shuffled, and without any. An interrupted run goes on
+    where it was.
+
+    Example: rejoinder bench feedback --taste warm --out results/feedback.json
+    """
+    from training.commands import bench_feedback as run
+
+    chosen = [name.strip() for name in arms.split(",") if name.strip()]
+    run(out, seeds, taste, chosen, settings or [], quick)
 
 
 @app.command()
