@@ -171,6 +171,14 @@ def evaluate(
     references: Annotated[
         Path | None, typer.Option(help="JSONL (also .gz) of contexts with several human replies, for BLEU.")
     ] = None,
+    feedback: Annotated[
+        list[Path] | None,
+        typer.Option(help="Exported preferences (JSONL): how often does each D agree? May be repeated."),
+    ] = None,
+    human: Annotated[
+        list[Path] | None,
+        typer.Option(help="Results of a study (JSON) to set beside the measures; may be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the replies, the evaluators and the intervals.")] = 0,
     draws: Annotated[int, typer.Option(help="Random halves of the contexts that the intervals are made of.")] = 1000,
     full: Annotated[
@@ -196,6 +204,8 @@ def evaluate(
         best_of=best_of,
         baseline=baseline,
         references=references,
+        feedback=tuple(feedback or ()),
+        human=tuple(human or ()),
         seed=seed,
         draws=draws,
         full=full,

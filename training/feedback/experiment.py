@@ -71,14 +71,23 @@ class FeedbackOptions:
     )
     """Settings of the start, over the preset."""
     settings: tuple[str, ...] = (
-        "discriminator.from_generator=true",
+        "discriminator.shape.width=64",
+        "discriminator.shape.feedforward=128",
         "discriminator.batch=32",
+        "discriminator.learning_rate=2e-3",
         "discriminator.minutes=0.0",
-        "discriminator.steps=300",
-        "adversarial.contexts=32",
+        "discriminator.steps=150",
+        "discriminator.held_out=200",
+        "discriminator.evaluate_every=75",
+        "discriminator.extra_below=0.0",
+        "adversarial.contexts=16",
+        "adversarial.samples=8",
+        "adversarial.learning_rate=3e-4",
         "adversarial.minutes=0.0",
-        "adversarial.steps=200",
-        "adversarial.evaluate_every=50",
+        "adversarial.steps=80",
+        "adversarial.evaluate_every=40",
+        "evaluation.pairs=400",
+        "evaluation.probe=128",
         "precision=fp32",
         "device=cpu",
     )
