@@ -218,7 +218,8 @@ def compare(
     data: Annotated[Path, typer.Argument(help="Prepared dataset.")],
     out: Annotated[Path, typer.Option(help="Directory of the runs and of the report.")],
     recipes: Annotated[
-        str, typer.Option(help="Comma-separated: recipes of `train` (mle: the start, continued), placebo, noise.")
+        str,
+        typer.Option(help="Comma-separated: recipes of `train` (mle: the start, continued), placebo, noise, shuffled."),
     ] = "mle,cseqgan,placebo",
     budget: Annotated[float, typer.Option(help="Minutes of training for each recipe and seed.")] = 10.0,
     seeds: Annotated[int, typer.Option(help="Training seeds of each recipe; three for a claim.")] = 1,
@@ -228,6 +229,12 @@ def compare(
     ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Bundle to start from; without it one is trained by maximum likelihood.")
+    ] = None,
+    feedback: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Exported preferences or thumbs for every recipe whose D learns from them; shuffled: placebo."
+        ),
     ] = None,
     contexts: Annotated[int, typer.Option(help="Test contexts of the evaluation.")] = 1000,
     best_of: Annotated[int, typer.Option(help="Candidates of the reranked twins; 1: none.")] = 8,
@@ -249,6 +256,7 @@ def compare(
         preset=preset,
         settings=tuple(settings or ()),
         start=start,
+        feedback=tuple(feedback or ()),
         contexts=contexts,
         best_of=best_of,
     )
