@@ -19,6 +19,8 @@ from training.evaluation.systems import HUMAN
 
 FEW: Final = 5
 """Systems below which a correlation says next to nothing."""
+RANKED: Final = "ranked"
+"""The standing of a system whose strength is known; of others (unbeaten, unconnected, loose) it would be a guess."""
 LEAST: Final = 3
 """Systems below which there is no correlation: two are always in perfect order or its reverse."""
 _PLAIN: Final[Mapping[str, Any]] = {
@@ -35,6 +37,8 @@ class HumanResults:
     sha256: str
     study: str | None
     kind: str
+    measure: str
+    """What a strength is; "" where the results do not say."""
     analysis: int | str | None
     systems: tuple[Mapping[str, Any], ...]
 
@@ -56,17 +60,18 @@ def read_results(path: Path) -> HumanResults:
         raise FeedbackError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise FeedbackError(f"{path}: cannot be read as JSON ({error})") from None
-    if not isinstance(tree, dict) or not isinstance(tree.get("systems"), list) or "study" not in tree:
-        raise FeedbackError(f"{path}: not the results of a study, expected an object with `study` and `systems`")
+    if not isinstance(tree, dict) or not isinstance(tree.get("systems"), list):
+        raise FeedbackError(f"{path}: not the results of a study, expected an object with `systems`")
     for number, system in enumerate(tree["systems"]):
         _check(system, f"{path}: systems[{number}]")
-    study, kind, analysis = tree["study"], tree.get("kind"), tree.get("analysis")
+    study, analysis = tree.get("study"), tree.get("analysis")  # the board over all studies has no name
+    kind, measure = str(tree.get("kind") or ""), str(tree.get("measure") or "")
     if not (study is None or isinstance(study, str)) or not (analysis is None or isinstance(analysis, int | str)):
         raise FeedbackError(f"{path}: study is {study!r} and analysis {analysis!r}, expected a name and a number")
     if all(system.get("strength") is None for system in tree["systems"]):
         raise FeedbackError(f"{path}: no system has a strength, there is nothing to set beside the measures")
     digest = hashlib.sha256(content).hexdigest()
-    return HumanResults(path, digest, study, str(kind or ""), analysis, tuple(tree["systems"]))
+    return HumanResults(path, digest, study, kind, measure, analysis, tuple(tree["systems"]))
 
 
 def read_all(paths: Sequence[Path]) -> list[HumanResults]:
@@ -96,7 +101,15 @@ def beside(
     correlations = [row for name in measures if (row := _correlate(joined, rows, name)) is not None]
     n = len(_machines(joined))
     return HumanStudy(
-        results.name, results.kind, results.analysis, results.sha256, tuple(joined), tuple(correlations), n, note(n)
+        results.name,
+        results.kind,
+        results.measure,
+        results.analysis,
+        results.sha256,
+        tuple(joined),
+        tuple(correlations),
+        n,
+        note(n),
     )
 
 
@@ -129,7 +142,7 @@ def _join(
             (str(s["name"]), seed, s["best_of"] == best_of)
             for s in systems
             for seed, bundle in enumerate(s["bundles"])
-            if bundle["digest"] == system["weights_sha256"]
+            if bundle["digest"] == system.get("weights_sha256")
         ]
         found = next(((name, seed) for name, seed, right in same if right), None)
         if not same:
@@ -141,8 +154,8 @@ def _join(
     if found is not None and not any((r.system, r.seed, r.setting) == (*found, setting) for r in rows):
         found, missing = None, f"not evaluated at {setting}"
     return HumanRow(
-        system["name"], system["kind"], system["weights_sha256"], decoding, system.get("strength"), system.get("low"),
-        system.get("high"), system.get("rank"), system.get("judgements"),
+        system["name"], system["kind"], system.get("weights_sha256") or "", decoding, system.get("standing"),
+        system.get("strength"), system.get("low"), system.get("high"), system.get("rank"), system.get("judgements"),
         None if found is None else found[0], None if found is None else found[1],
         None if found is None else setting, missing,
     )  # fmt: skip
@@ -155,8 +168,15 @@ def _as_swept(key: str, value: Any, plain: Any, reply_tokens: int) -> bool:
 
 
 def _machines(joined: Sequence[HumanRow]) -> list[HumanRow]:
-    """Return the systems that a correlation is over: people need no measure to be told from machines."""
-    return [row for row in joined if row.system not in (None, HUMAN) and row.strength is not None]
+    """Return the systems that a correlation is over: those with a place in the order.
+
+    Not people themselves: they need no measure to be told from machines.
+    """
+    return [
+        row
+        for row in joined
+        if row.system not in (None, HUMAN) and row.strength is not None and row.standing in (None, RANKED)
+    ]
 
 
 def _correlate(joined: Sequence[HumanRow], rows: Sequence[Row], name: str) -> CorrelationRow | None:
@@ -177,11 +197,12 @@ def _correlate(joined: Sequence[HumanRow], rows: Sequence[Row], name: str) -> Co
 def _check(system: Any, where: str) -> None:
     if not isinstance(system, dict):
         raise FeedbackError(f"{where} is no object")
-    for key, kind, word in (
-        ("name", str, "text"), ("kind", str, "text"), ("weights_sha256", str, "text"), ("decoding", dict, "an object")
-    ):  # fmt: skip
+    for key, kind, word in (("name", str, "text"), ("kind", str, "text"), ("decoding", dict, "an object")):
         if not isinstance(system.get(key), kind):
             raise FeedbackError(f"{where}.{key} is {system.get(key)!r}, expected {word}")
+    for key in ("weights_sha256", "standing"):
+        if not isinstance(system.get(key), str | None):
+            raise FeedbackError(f"{where}.{key} is {system[key]!r}, expected text or null")
     for key in ("strength", "low", "high", "rank", "judgements"):
         value = system.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):

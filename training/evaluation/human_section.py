@@ -6,6 +6,7 @@ Knows the report and how to show it; computes nothing.
 from html import escape
 from typing import Final
 
+from training.evaluation.human import RANKED
 from training.evaluation.measures import CURVED, measure
 from training.evaluation.report import HumanRow, HumanStudy, Report, Row
 
@@ -33,8 +34,8 @@ def _study(report: Report, study: HumanStudy) -> str:
     return (
         f"<h3>{escape(study.study)}</h3>\n"
         f'<p class="note">{escape(study.kind or "study")}{analysis}.</p>\n'
-        '<div class="scroll"><table><thead><tr><th scope=col>system</th><th scope=col>strength</th>'
-        f"<th scope=col>rank</th><th scope=col>judgements</th>{heads}</tr></thead>"
+        '<div class="scroll"><table><thead><tr><th scope=col>system</th>'
+        f"<th scope=col>{escape(study.measure or 'strength')}</th><th scope=col>rank</th><th scope=col>judgements</th>{heads}</tr></thead>"
         f"<tbody>{lines}</tbody></table></div>\n{_correlations(study)}"
     )
 
@@ -46,9 +47,10 @@ def _line(report: Report, row: HumanRow) -> str:
     same = _same(report, row)
     called = row.missing if same is None else f"{row.system}, {row.setting}" if row.kind != "human" else ""
     cells = "".join(f"<td>{_value(same, name)}</td>" for name in _BESIDE)
+    rank = escape(row.standing) if row.standing not in (None, RANKED) else _number(row.rank)
     return (
         f"<tr><th scope=row>{escape(row.name)}<small>{escape(called or decoding)}</small></th><td>{strength}</td>"
-        f"<td>{_number(row.rank)}</td><td>{_number(row.judgements)}</td>{cells}</tr>"
+        f"<td>{rank}</td><td>{_number(row.judgements)}</td>{cells}</tr>"
     )
 
 

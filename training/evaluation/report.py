@@ -151,6 +151,8 @@ class HumanRow:
     kind: str
     weights_sha256: str
     decoding: Mapping[str, Any]
+    standing: str | None
+    """Whether the strength is known (`ranked`) or why not, if the study's analysis says so."""
     strength: float | None
     low: float | None
     high: float | None
@@ -179,6 +181,8 @@ class HumanStudy:
 
     study: str
     kind: str
+    measure: str
+    """What a strength is."""
     analysis: int | str | None
     sha256: str
     """Of the file of results."""

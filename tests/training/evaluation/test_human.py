@@ -34,11 +34,20 @@ def judged(name: str, digest: str, strength: float | None, **decoding: Any) -> d
 
 
 def people(strength: float) -> dict[str, Any]:
-    return {**judged("human", "", strength), "kind": "human", "decoding": {}}
+    return {**judged("human", "", strength), "kind": "human", "weights_sha256": None, "decoding": {}}
 
 
 def results(path: Path, *systems: Mapping[str, Any], study: Any = "first", **more: Any) -> Path:
-    tree = {"study": study, "kind": "pair", "analysis": 3, "rules": {}, "systems": list(systems), "pairs": [], **more}
+    tree = {
+        "study": study,
+        "kind": "pair",
+        "measure": "log-strength",
+        "analysis": 3,
+        "rules": {},
+        "systems": list(systems),
+        "pairs": [],
+        **more,
+    }
     path.write_text(json.dumps(tree), encoding="utf-8")
     return path
 
@@ -98,7 +107,8 @@ def test_correlations_are_over_machine_systems_with_a_strength(tmp_path: Path) -
     # adver_suc of A, B, C, D at seed 0 is 0, 2, 3, 4; people order them A, C, B, D: one neighbouring pair swapped.
     strengths = {"A0": 0.1, "B0": 0.5, "C0": 0.4, "D0": 0.9}
     machines = [judged(digest, digest, strength) for digest, strength in strengths.items()]
-    study = joined(tmp_path, *machines, people(-5.0), judged("unconnected", "A1", None), judged("gone", "Z0", 3.0))
+    study = joined(tmp_path, *machines, people(-5.0), judged("unconnected", "A1", None),
+                   judged("gone", "Z0", 3.0), {**judged("loose", "B1", 9.0), "standing": "loose"})  # fmt: skip
     assert study.n == 4
     by_name = {row.measure: row for row in study.correlations}
     assert by_name["adver_suc"].n == 4
@@ -127,11 +137,12 @@ def test_two_systems_are_shown_without_a_correlation(tmp_path: Path) -> None:
     [
         ("{", "cannot be read as JSON"),
         ("[]", "not the results of a study"),
-        ('{"systems": []}', "not the results of a study"),
+        ('{"study": "x"}', "not the results of a study"),
         ('{"study": "x", "systems": []}', "no system has a strength"),
         ('{"study": 3, "systems": []}', "study is 3"),
         ('{"study": "x", "systems": [4]}', "systems[0] is no object"),
         (json.dumps({"study": "x", "systems": [{**judged("a", "A0", 1.0), "name": None}]}), "systems[0].name is None"),
+        (json.dumps({"study": "x", "systems": [{**judged("a", "A0", 1.0), "standing": 1}]}), "standing is 1"),
         (json.dumps({"study": "x", "systems": [{**judged("a", "A0", 1.0), "low": "?"}]}), "systems[0].low is '?'"),
         (json.dumps({"study": "x", "systems": [judged("a", "A0", float("nan"))]}), "expected a finite number"),
         (json.dumps({"study": "x", "systems": [judged("a", "A0", 1.0, temperature="hot")]}), "temperature is 'hot'"),
@@ -171,6 +182,7 @@ def test_page_json_and_csv_show_them(tmp_path: Path) -> None:
     assert "&lt;i&gt;study&lt;/i&gt;" in page
     assert "<b>bot" not in page
     assert "31.0%" in page
+    assert "log-strength" in page
     assert "1.25<small>0.75 … 1.75</small>" in page
     assert "no correlation" in page
     (tree,) = json.loads(to_json(shown))["human"]
