@@ -27,15 +27,15 @@ def render_human(report: Report) -> str:
 
 
 def _study(report: Report, study: HumanStudy) -> str:
-    heads = "".join(f"<th scope=col>{escape(measure(name).label)}</th>" for name in _BESIDE)
     ordered = sorted(study.systems, key=lambda row: (row.strength is None, -(row.strength or 0)))
     lines = "".join(_line(report, row) for row in ordered)
     analysis = "" if study.analysis is None else f", analysis {escape(str(study.analysis))}"
+    columns = ("system", study.measure or "strength", "rank", "judgements", *(measure(name).label for name in _BESIDE))
+    heads = "".join(f"<th scope=col>{escape(column)}</th>" for column in columns)
     return (
         f"<h3>{escape(study.study)}</h3>\n"
         f'<p class="note">{escape(study.kind or "study")}{analysis}.</p>\n'
-        '<div class="scroll"><table><thead><tr><th scope=col>system</th>'
-        f"<th scope=col>{escape(study.measure or 'strength')}</th><th scope=col>rank</th><th scope=col>judgements</th>{heads}</tr></thead>"
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{lines}</tbody></table></div>\n{_correlations(study)}"
     )
 
