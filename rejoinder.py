@@ -318,7 +318,7 @@ def feedback(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting of every arm.")
     ] = None,
-    quick: Annotated[bool, typer.Option(help="A minute instead of an hour: tiny models, no claim.")] = False,
+    quick: Annotated[bool, typer.Option(help="A minute instead of half an hour: tiny models, no claim.")] = False,
 ) -> None:
     """Does feedback move the generator? Simulated raters of a known taste judge a small model on real dialogues.
 

@@ -87,7 +87,8 @@ def bench_feedback(
     out: Path, seeds: int, taste: str, arms: Sequence[str], settings: Sequence[str], quick: bool
 ) -> None:
     """Run the experiment with simulated raters, write its result and print it."""
-    from training.feedback.experiment import QUICK, FeedbackOptions, feedback_experiment, table
+    from training.feedback.experiment import QUICK, FeedbackOptions, feedback_experiment
+    from training.feedback.experiment_table import table
 
     keep_freed_memory()
     chosen = QUICK if quick else FeedbackOptions()

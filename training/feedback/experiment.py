@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from chatbot.bot import Bot, ReplyRequest
 from chatbot.bundle import load_bundle
@@ -28,7 +29,9 @@ from training.evaluation.heldout import HeldOut, held_out
 from training.evaluation.intervals import Interval, bootstrap_difference
 from training.evaluation.metrics import distinct_n
 from training.evaluation.probe import held_out_nll
+from training.feedback.agreement import agreement
 from training.feedback.raters import TASTES, Judged, RaterOptions, prefer, thumb, write_export
+from training.feedback.reading import read_feedback
 from training.loop import CollapseError
 from training.run import CONFIG, write_atomically
 from training.session import PRODUCT, Report
@@ -147,27 +150,6 @@ def feedback_experiment(options: FeedbackOptions, seeds: Sequence[int], out: Pat
     return _write(out, options, seeds, rows, _differences(taken, before))
 
 
-def table(result: dict[str, Any]) -> str:
-    """Return the result as text."""
-    lines = [f"taste: {result['options']['taste']}", "",
-             f"{'arm':<16}{'seed':>5}{'liked':>8}{'agrees':>8}{'perpl.':>8}{'dist-2':>8}{'words':>7}"]  # fmt: skip
-    for row in result["rows"]:
-        agrees = "-" if row["agreement"] is None else f"{row['agreement']:.3f}"
-        seed = "-" if row["seed"] is None else row["seed"]
-        lines.append(
-            f"{row['arm']:<16}{seed:>5}{row['liked']:>8.1%}{agrees:>8}{row['perplexity']:>8.1f}"
-            f"{row['distinct_2']:>8.3f}{row['words']:>7.1f}"
-        )
-    lines += ["", "difference in the share of replies with what the raters like, points, 95 % interval, each seed"]
-    for row in result["differences"]:
-        each = ", ".join(f"{100 * value:+.1f}" for value in row["each"])
-        lines.append(
-            f"{row['arm'] + ' - ' + row['baseline']:<34}{100 * row['mean']:+6.1f}  "
-            f"({100 * row['low']:+.1f} to {100 * row['high']:+.1f})  {each}"
-        )
-    return "\n".join(lines)
-
-
 def _judge(
     directory: Path, options: FeedbackOptions, data: PreparedDataset, start: Path, seed: int, report: Report
 ) -> dict[str, Path]:
@@ -267,6 +249,7 @@ def _measured(
         "seed": seed,
         "liked": float(np.mean(_liked([[reply] for reply in replies], likes))),
         "agreement": None if exports is None else loaded.info["metrics"].get("d_feedback_agreement"),
+        "most_agreement": _most_agreement(loaded.info.get("feedback"), likes, exports),
         "perplexity": float(np.exp(held_out_nll(loaded.generator, batches))),
         "distinct_2": distinct_n(words, 2, min(_WORDS, sum(map(len, words)))),
         "words": float(np.mean([len(each) for each in words])),
@@ -274,6 +257,19 @@ def _measured(
         "feedback": loaded.info.get("feedback"),
         "samples": replies[:5],
     }
+
+
+def _most_agreement(
+    about: dict[str, Any] | None, likes: Callable[[str], bool], exports: dict[str, Path] | None
+) -> float | None:
+    """Return how often the taste itself agrees with the held-out preferences: raters err, and guess between equals."""
+    if about is None or exports is None or not about["held_out_preferences"]:
+        return None
+    kept = read_feedback([exports["preferences"]]).kept_out(about["held_out_share"])
+    margin = torch.tensor([float(likes(p.chosen)) - float(likes(p.rejected)) for p in kept])
+    seen: dict[tuple[str, ...], int] = {}
+    owner = torch.tensor([seen.setdefault(p.turns, len(seen)) for p in kept])
+    return float(agreement(margin, owner).mean())
 
 
 def _differences(taken: dict[str, list[list[float]]], before: list[float]) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ import pytest
 
 from tests.training.conftest import write_dialogues
 from training.errors import ConfigError, RunError
-from training.feedback.experiment import QUICK, FeedbackOptions, feedback_experiment, table
+from training.feedback.experiment import QUICK, FeedbackOptions, feedback_experiment
+from training.feedback.experiment_table import table
 from training.feedback.raters import TASTES, Judged, RaterOptions, prefer, thumb, write_export
 from training.feedback.reading import read_feedback
 
@@ -72,6 +73,8 @@ def test_the_experiment_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [row["arm"] for row in result["rows"]] == ["start", "preferences", "placebo", "thumbs"]
     assert [row["feedback"] and row["feedback"]["shuffled"] for row in result["rows"]] == [None, False, True, False]
     assert result["rows"][1]["agreement"] is not None
+    # Half of the raters' picks between equals agree, and nine tenths of the others.
+    assert 0.3 < result["rows"][1]["most_agreement"] < 1
     assert {(d["arm"], d["baseline"]) for d in result["differences"]} == {
         ("preferences", "placebo"), ("preferences", "start"), ("placebo", "start"), ("thumbs", "start")
     }  # fmt: skip
