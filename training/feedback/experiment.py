@@ -135,8 +135,9 @@ def feedback_experiment(options: FeedbackOptions, seeds: Sequence[int], out: Pat
     dataset = PreparedDataset.open(data)
     likes = TASTES[options.taste]
     test = _contexts(dataset, "test", options.tested, start)
-    before = _liked(_replies(start, test.contexts, 0, 1), likes)
-    rows: list[dict[str, Any]] = [_measured("start", None, start, dataset, test, likes, None)]
+    replies = _answers(start, test)
+    before = _liked(replies, likes)
+    rows = [{"arm": "start", "seed": None, **_measured(start, replies, dataset, test, likes, None)}]
     taken: dict[str, list[list[float]]] = {arm: [] for arm in options.arms}
     for seed in seeds:
         exports = _judge(parts / f"exports-{seed}", options, dataset, start, seed, report)
@@ -144,8 +145,9 @@ def feedback_experiment(options: FeedbackOptions, seeds: Sequence[int], out: Pat
             report("feedback", None, f"{arm}, seed {seed}")
             bundle = _arm(parts / "runs" / f"{arm.replace(' ', '-')}-{seed}", arm, options, data, start, exports, seed,
                           report)  # fmt: skip
-            taken[arm].append(_liked(_replies(bundle, test.contexts, 0, 1), likes))
-            rows.append(_measured(arm, seed, bundle, dataset, test, likes, exports))
+            replies = _answers(bundle, test)
+            taken[arm].append(_liked(replies, likes))
+            rows.append({"arm": arm, "seed": seed, **_measured(bundle, replies, dataset, test, likes, exports)})
             _write(out, options, seeds, rows, _differences(taken, before))
     return _write(out, options, seeds, rows, _differences(taken, before))
 
@@ -222,14 +224,17 @@ def _replies(bundle: Path, contexts: Sequence[Sequence[str]], stream: int, n: in
     return found
 
 
-def _liked(replies: Sequence[Sequence[str]], likes: Callable[[str], bool]) -> list[float]:
-    return [float(np.mean([likes(reply) for reply in each])) for each in replies]
+def _answers(bundle: Path, test: HeldOut) -> list[str]:
+    return [only for (only,) in _replies(bundle, test.contexts, 0, 1)]
+
+
+def _liked(replies: Sequence[str], likes: Callable[[str], bool]) -> list[float]:
+    return [float(likes(reply)) for reply in replies]
 
 
 def _measured(
-    arm: str,
-    seed: int | None,
     bundle: Path,
+    replies: Sequence[str],
     data: PreparedDataset,
     test: HeldOut,
     likes: Callable[[str], bool],
@@ -237,7 +242,6 @@ def _measured(
 ) -> dict[str, Any]:
     """Return what is told of a bundle: how much of the taste is in its replies, and what that cost."""
     loaded = load_bundle(bundle)
-    replies = [each[0] for each in _replies(bundle, test.contexts, 0, 1)]
     config = dataclasses.replace(compose("mle", None, []).data, **dataclasses.asdict(loaded.limits))
     batches = [
         make_batch(data.split("test"), test.chosen[i : i + _BATCH], config, next(loaded.generator.parameters()).device)
@@ -245,9 +249,7 @@ def _measured(
     ]
     words = [reply.split() for reply in replies]
     return {
-        "arm": arm,
-        "seed": seed,
-        "liked": float(np.mean(_liked([[reply] for reply in replies], likes))),
+        "liked": float(np.mean(_liked(replies, likes))),
         "agreement": None if exports is None else loaded.info["metrics"].get("d_feedback_agreement"),
         "most_agreement": _most_agreement(loaded.info.get("feedback"), likes, exports),
         "perplexity": float(np.exp(held_out_nll(loaded.generator, batches))),
@@ -255,7 +257,7 @@ def _measured(
         "words": float(np.mean([len(each) for each in words])),
         "step": loaded.info["step"],
         "feedback": loaded.info.get("feedback"),
-        "samples": replies[:5],
+        "samples": list(replies[:5]),
     }
 
 
