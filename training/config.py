@@ -159,8 +159,12 @@ class FeedbackConfig:
     `rejoinder bench feedback --set feedback.OPTION=VALUE` varies each of these and measures what it does.
     """
 
-    preference: float = 1.0
-    """Weight of the Bradley-Terry term on (chosen, rejected), beside the term on (real, fake) with its `pairwise`."""
+    preference: float = 4.0
+    """Weight of the Bradley-Terry term on (chosen, rejected), beside the term on (real, fake) with its `pairwise`.
+
+    D's other terms call a machine's whatever the generator says too often, what people prefer included: at weight 1
+    they drown it.
+    """
     batch: int = 64
     """Preferences of one step of D."""
     thumbs: float = 0.25
