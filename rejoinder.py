@@ -114,6 +114,10 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
     ] = None,
+    feedback: Annotated[
+        list[Path] | None,
+        typer.Option(help="Exported preferences or thumbs (JSONL) that D learns, too; may be repeated."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run at --out.")] = False,
 ) -> None:
     """Train a generator by a recipe. Settings are composed as defaults, preset, recipe, --set, in that order.
@@ -125,7 +129,7 @@ def train(
     """
     from training.commands import train as run
 
-    run(recipe, data=data, out=out, preset=preset, settings=settings or [], resume=resume)
+    run(recipe, data=data, out=out, preset=preset, settings=settings or [], resume=resume, feedback=feedback or [])
 
 
 @app.command()
@@ -187,6 +191,14 @@ def evaluate(
     references: Annotated[
         Path | None, typer.Option(help="JSONL (also .gz) of contexts with several human replies, for BLEU.")
     ] = None,
+    feedback: Annotated[
+        list[Path] | None,
+        typer.Option(help="Exported preferences (JSONL): how often does each D agree? May be repeated."),
+    ] = None,
+    human: Annotated[
+        list[Path] | None,
+        typer.Option(help="Results of a study (JSON) to set beside the measures; may be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the replies, the evaluators and the intervals.")] = 0,
     draws: Annotated[int, typer.Option(help="Random halves of the contexts that the intervals are made of.")] = 1000,
     full: Annotated[
@@ -212,6 +224,8 @@ def evaluate(
         best_of=best_of,
         baseline=baseline,
         references=references,
+        feedback=tuple(feedback or ()),
+        human=tuple(human or ()),
         seed=seed,
         draws=draws,
         full=full,
@@ -224,7 +238,8 @@ def compare(
     data: Annotated[Path, typer.Argument(help="Prepared dataset.")],
     out: Annotated[Path, typer.Option(help="Directory of the runs and of the report.")],
     recipes: Annotated[
-        str, typer.Option(help="Comma-separated: recipes of `train` (mle: the start, continued), placebo, noise.")
+        str,
+        typer.Option(help="Comma-separated: recipes of `train` (mle: the start, continued), placebo, noise, shuffled."),
     ] = "mle,cseqgan,placebo",
     budget: Annotated[float, typer.Option(help="Minutes of training for each recipe and seed.")] = 10.0,
     seeds: Annotated[int, typer.Option(help="Training seeds of each recipe; three for a claim.")] = 1,
@@ -234,6 +249,12 @@ def compare(
     ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Bundle to start from; without it one is trained by maximum likelihood.")
+    ] = None,
+    feedback: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Exported preferences or thumbs for every recipe whose D learns from them; shuffled: placebo."
+        ),
     ] = None,
     contexts: Annotated[int, typer.Option(help="Test contexts of the evaluation.")] = 1000,
     best_of: Annotated[int, typer.Option(help="Candidates of the reranked twins; 1: none.")] = 8,
@@ -255,6 +276,7 @@ def compare(
         preset=preset,
         settings=tuple(settings or ()),
         start=start,
+        feedback=tuple(feedback or ()),
         contexts=contexts,
         best_of=best_of,
     )
@@ -301,6 +323,34 @@ def counting(
     from training.commands import bench_counting as run
 
     run(out, seeds)
+
+
+@bench.command()
+def feedback(
+    out: Annotated[Path, typer.Option(help="JSON to write; beside it a directory of data, exports and runs.")] = Path(
+        "feedback.json"
+    ),
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run; three for a claim.")] = 3,
+    taste: Annotated[str, typer.Option(help="What the simulated raters like: question, warm or long.")] = "question",
+    arms: Annotated[
+        str, typer.Option(help="Comma-separated: preferences, placebo, thumbs, thumbs placebo, none. All by default.")
+    ] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting of every arm.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="A minute instead of half an hour: tiny models, no claim.")] = False,
+) -> None:
+    """Does feedback move the generator? Simulated raters of a known taste judge a small model on real dialogues.
+
+    It is then trained with their judgements, with the same ones shuffled, and without any. An interrupted run goes on
+    where it was.
+
+    Example: rejoinder bench feedback --taste warm --out results/feedback.json
+    """
+    from training.commands import bench_feedback as run
+
+    chosen = [name.strip() for name in arms.split(",") if name.strip()]
+    run(out, seeds, taste, chosen, settings or [], quick)
 
 
 @app.command()

@@ -30,6 +30,7 @@ def model_card(config: Config, about: Mapping[str, Any], data: Mapping[str, Any]
             "",
             f"Licences: {', '.join(licences) or 'not stated'}.",
             "",
+            *_feedback(info.get("feedback")),
             "## Measured on validation dialogues",
             "",
             "Replies sampled at temperature 1. These figures describe the model; they do not say that people like it.",
@@ -46,3 +47,17 @@ def model_card(config: Config, about: Mapping[str, Any], data: Mapping[str, Any]
             "",
         ]
     )
+
+
+def _feedback(feedback: Mapping[str, Any] | None) -> list[str]:
+    if feedback is None:
+        return []
+    shuffled = " They were shuffled: a placebo." if feedback["shuffled"] else ""
+    return [
+        "## What people said",
+        "",
+        f"The discriminator also learnt from {feedback['preferences']:,} preferences, {feedback['thumbs_up']:,} thumbs "
+        f"up and {feedback['thumbs_down']:,} thumbs down; {feedback['held_out_preferences']:,} preferences of other "
+        f"contexts were kept from it.{shuffled}",
+        "",
+    ]

@@ -1,5 +1,6 @@
 """What the commands of training and evaluation do, with their progress shown to the user."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,14 @@ def contexts(data: Path, out: Path, *, split: str, limit: int, seed: int) -> Non
 
 
 def train(
-    recipe: str | None, *, data: Path | None, out: Path, preset: str | None, settings: Sequence[str], resume: bool
+    recipe: str | None,
+    *,
+    data: Path | None,
+    out: Path,
+    preset: str | None,
+    settings: Sequence[str],
+    resume: bool,
+    feedback: Sequence[Path] = (),
 ) -> None:
     """Begin a run, or continue one."""
     from training.composition import compose
@@ -53,11 +61,11 @@ def train(
     with Display() as display:
         if resume:
             asked = compose(recipe, preset, settings) if recipe and (preset or settings) else None
-            continue_run(out, display.report, asked)
+            continue_run(out, display.report, asked, feedback)
         else:
             if recipe is None or data is None:
                 raise ConfigError("train needs a recipe and --data (or --resume and --out)")
-            begin(compose(recipe, preset, settings), recipe, data, out, display.report)
+            begin(compose(recipe, preset, settings), recipe, data, out, display.report, feedback)
         typer.echo(f"The best model is in {out / PRODUCT}; try: rejoinder serve --models {out}")
 
 
@@ -81,6 +89,23 @@ def bench_counting(out: Path, seeds: int) -> None:
     with Display() as display:
         rows = counting_experiment(CountingOptions(), range(seeds), out, display.say)
     typer.echo(table(rows))
+
+
+def bench_feedback(
+    out: Path, seeds: int, taste: str, arms: Sequence[str], settings: Sequence[str], quick: bool
+) -> None:
+    """Run the experiment with simulated raters, write its result and print it."""
+    from training.feedback.experiment import QUICK, FeedbackOptions, feedback_experiment
+    from training.feedback.experiment_table import table
+
+    keep_freed_memory()
+    chosen = QUICK if quick else FeedbackOptions()
+    options = dataclasses.replace(
+        chosen, taste=taste, arms=tuple(arms) or chosen.arms, settings=(*chosen.settings, *settings)
+    )
+    with Display() as display:
+        result = feedback_experiment(options, range(seeds), out, display.report)
+    typer.echo(table(result))
 
 
 def evaluate(bundles: Sequence[str], *, data: Path, out: Path, **options: Any) -> None:

@@ -4,7 +4,8 @@ Knows which runs belong to a comparison and how a budget is shared among a run's
 `train`'s business, the report is `evaluation`'s.
 """
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,17 +17,20 @@ from training.evaluation.options import EvaluationOptions
 from training.evaluation.protocol import evaluate
 from training.evaluation.report import Report
 from training.evaluation.systems import SystemSpec
+from training.feedback.reading import read_feedback
 from training.loop import CollapseError
 from training.run import CONFIG
 from training.session import PRODUCT, REFERENCE
 from training.session import Report as Say
+from training.systems import learns_from_feedback
 from training.train import begin, resume
 
 PLACEBOS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "placebo": ("cseqgan", ("adversarial.reward=constant",)),
     "noise": ("cseqgan", ("adversarial.reward=noise",)),
+    "shuffled": ("cseqgan", ("feedback.shuffled=true",)),
 }
-"""Recipes whose reward knows nothing of the reply: what they reach, the discriminator did not add."""
+"""Recipes whose reward knows nothing of the reply, or of what people said of it: what they reach, that did not add."""
 
 SHARES: Final[Mapping[Stage, float]] = {"discriminator": 0.35, "backward": 0.15}
 """Of the budget; the recipe's last stage gets what is left."""
@@ -51,6 +55,8 @@ class Comparison:
     settings: tuple[str, ...] = ()
     start: Path | None = None
     """Bundle to start from; without it one is trained by maximum likelihood, as the preset says."""
+    feedback: tuple[Path, ...] = ()
+    """Exports of what people said of replies, for every recipe whose discriminator learns from them."""
 
     def __post_init__(self) -> None:
         known = [*names("recipes"), *PLACEBOS]
@@ -59,6 +65,10 @@ class Comparison:
                 raise ConfigError(f"unknown recipe {recipe!r}, expected some of {', '.join(known)}")
         if len(set(self.recipes)) < len(self.recipes) or not self.recipes:
             raise ConfigError(f"recipes are {', '.join(self.recipes) or 'missing'}: expected each one once")
+        if "shuffled" in self.recipes and not self.feedback:
+            raise ConfigError("the recipe shuffled is the placebo of feedback: give some with --feedback")
+        if self.feedback and not any(_takes_feedback(self, recipe) for recipe in self.recipes):
+            raise ConfigError(f"none of {', '.join(self.recipes)} learns from feedback, expected cseqgan among them")
         if self.minutes <= 0:
             raise ConfigError(f"budget is {self.minutes:g} minutes, expected more than none")
         if self.seeds < 1:
@@ -71,6 +81,10 @@ def compare(comparison: Comparison, options: EvaluationOptions, say: Say, count:
     What an interrupted comparison has finished is kept. A run that collapses takes part with the last model
     that its safeguards kept, and the report's curves show why. Raises RejoinderError as `begin` and `evaluate` do.
     """
+    feedback = read_feedback(comparison.feedback)  # what cannot be read is said before anything is trained
+    share = compose("cseqgan", comparison.preset, comparison.settings).feedback.held_out
+    if feedback.kept_out(share):
+        options = dataclasses.replace(options, feedback=comparison.feedback)
     start = comparison.start or _trained_start(comparison, say)
     chosen = [
         SystemSpec(_label(recipe), _run(comparison, recipe, seed, start, say)) for recipe, seed in _legs(comparison)
@@ -116,16 +130,24 @@ def _run(comparison: Comparison, recipe: str, seed: int, start: Path, say: Say) 
     directory = comparison.out / "runs" / f"{recipe}-{seed}"
     say("compare", None, f"{recipe}, seed {seed}")
     base = PLACEBOS.get(recipe, (recipe, ()))[0]
-    _finish(directory, lambda: planned(recipe, comparison, seed, start), base, comparison.data, say)
+    feedback = comparison.feedback if _takes_feedback(comparison, recipe) else ()
+    _finish(directory, lambda: planned(recipe, comparison, seed, start), base, comparison.data, say, feedback)
     return directory / PRODUCT
 
 
-def _finish(directory: Path, config: Callable[[], Config], recipe: str, data: Path, say: Say) -> None:
+def _takes_feedback(comparison: Comparison, recipe: str) -> bool:
+    base, extra = PLACEBOS.get(recipe, (recipe, ()))
+    return learns_from_feedback(compose(base, comparison.preset, [*comparison.settings, *extra]))
+
+
+def _finish(
+    directory: Path, config: Callable[[], Config], recipe: str, data: Path, say: Say, feedback: Sequence[Path] = ()
+) -> None:
     try:
         if (directory / CONFIG).is_file():
-            resume(directory, say)  # a finished run has nothing left to do
+            resume(directory, say, feedback=feedback)  # a finished run has nothing left to do
         else:
-            begin(config(), recipe, data, directory, say)
+            begin(config(), recipe, data, directory, say, feedback)
     except CollapseError as error:
         if not (directory / PRODUCT).is_dir():
             raise

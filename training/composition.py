@@ -47,10 +47,12 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
         "discriminator.mismatched": config.discriminator.mismatched,
         "discriminator.skip_above": config.discriminator.skip_above,
         "discriminator.extra_below": config.discriminator.extra_below,
+        "feedback.thumbs": config.feedback.thumbs,
     }
     for key, share in shares.items():
         _expect(share <= 1, key, "at most 1")
     _expect(0.5 < config.discriminator.real_label <= 1, "discriminator.real_label", "above 0.5 and at most 1")
+    _expect(config.feedback.held_out < 1, "feedback.held_out", "below 1: something is to be learnt")
     _expect(config.adversarial.discount < 1, "adversarial.discount", "below 1: an ended reply earns for ever")
     clips = {
         "mle.clip": config.mle.clip,
@@ -81,6 +83,7 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
         "adversarial.samples": config.adversarial.samples,
         "adversarial.rollouts": config.adversarial.rollouts,
         "judged.turns": config.judged.turns,
+        "feedback.batch": config.feedback.batch,
         "evaluation.pairs": config.evaluation.pairs,
         "evaluation.probe": config.evaluation.probe,
         "save_every": config.save_every,

@@ -153,6 +153,29 @@ class JudgedConfig:
 
 
 @dataclass(frozen=True)
+class FeedbackConfig:
+    """Say how the discriminator learns what people said of replies; it counts only where a run is given feedback.
+
+    `rejoinder bench feedback --set feedback.OPTION=VALUE` varies each of these and measures what it does.
+    """
+
+    preference: float = 4.0
+    """Weight of the Bradley-Terry term on (chosen, rejected), beside the term on (real, fake) with its `pairwise`.
+
+    D's other terms call a machine's whatever the generator says too often, what people prefer included: at weight 1
+    they drown it.
+    """
+    batch: int = 64
+    """Preferences of one step of D."""
+    thumbs: float = 0.25
+    """Thumbed replies in D's mixed batch for each human one, as many up as down where there are both."""
+    held_out: float = 0.2
+    """Share of the contexts whose preferences D is measured on; it never learns from them."""
+    shuffled: bool = False
+    """The placebo: who was preferred, and whose thumb was up, is shuffled before D learns from it."""
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """Say what is looked at during training."""
 
@@ -187,4 +210,5 @@ class Config:
     wgan: WganConfig = field(default_factory=WganConfig)
     gumbel: GumbelConfig = field(default_factory=GumbelConfig)
     judged: JudgedConfig = field(default_factory=JudgedConfig)
+    feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -11,3 +11,7 @@ class ConfigError(RejoinderError):
 
 class RunError(RejoinderError):
     """The run directory cannot be used as asked."""
+
+
+class FeedbackError(RejoinderError):
+    """An export of judgements, or a study's results, cannot be used."""

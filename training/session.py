@@ -16,6 +16,8 @@ from training.card import model_card
 from training.config import Config, Stage
 from training.corpus.dataset import PreparedDataset
 from training.evaluation.probe import ProbeSet, spread_over
+from training.feedback.encoding import TaughtFeedback
+from training.feedback.records import Feedback, described
 from training.objectives.discrimination import Discrimination
 from training.precision import Precision
 from training.run import Run
@@ -47,10 +49,14 @@ class Session:
     rng: torch.Generator
     device: torch.device
     report: Report
+    feedback: Feedback | None = None
+    """What people said of replies, if the run was given it."""
 
     def keep(self, name: str, step: int, stage: Stage, metrics: dict[str, float]) -> None:
         """Write the models as the bundle `name` of the run."""
-        info = {"recipe": self.about["recipe"], "stage": stage, "step": step, "metrics": metrics}
+        info: dict[str, Any] = {"recipe": self.about["recipe"], "stage": stage, "step": step, "metrics": metrics}
+        if self.feedback is not None and stage != "mle":
+            info["feedback"] = described(self.feedback, self.config.feedback)
         judged = None if stage == "mle" else self.discriminator
         limits = Limits(self.config.data.context_tokens, self.config.data.reply_tokens)
         card = model_card(self.config, self.about, self.data.summary, info)
@@ -79,4 +85,11 @@ class Session:
             self.precision,
             self.rng,
             one_prefix=self.config.adversarial.credit == "regs",
+            feedback=self._taught(),
         )
+
+    def _taught(self) -> TaughtFeedback | None:
+        if self.feedback is None:
+            return None
+        config = self.config
+        return TaughtFeedback(self.feedback, config.feedback, self.tokenizer, config.data, self.device, config.seed)

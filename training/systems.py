@@ -111,6 +111,12 @@ def _players(session: Session, betas: tuple[float, float] = (0.5, 0.98)) -> Play
     )
 
 
+def learns_from_feedback(config: Config) -> bool:
+    """Say whether a run trains a judge of whole replies, which can be told what people said of them."""
+    judging = config.system == "cseqgan" or (config.system == "judged" and config.judged.discriminator > 0)
+    return judging and any(stage in config.stages for stage in ("discriminator", "adversarial"))
+
+
 def advice(config: Config, vocabulary_size: int) -> str | None:
     """Return what is to be said of a system on data with this vocabulary before it runs, None if nothing is."""
     if config.system != "wgan" or "adversarial" not in config.stages or vocabulary_size <= SMALLEST_VOCABULARY:

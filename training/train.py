@@ -1,6 +1,7 @@
 """Begin or resume a run: data, models and random states are put together here, then each stage is run."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,28 @@ from chatbot.tokenizer import Tokenizer
 from training.composition import to_tree
 from training.config import Config
 from training.corpus.dataset import PreparedDataset
-from training.errors import ConfigError, RunError
+from training.errors import ConfigError, FeedbackError, RunError
 from training.evaluation.probe import make_probe_set
+from training.feedback.reading import read_feedback
+from training.feedback.records import Feedback, described
 from training.loop import Progress
 from training.objectives.discrimination import start_from_generator
 from training.precision import Precision, choose_precision
 from training.run import Run
 from training.session import BACKWARD, PRODUCT, REFERENCE, Report, Session
 from training.stages import run_one
-from training.systems import advice
+from training.systems import advice, learns_from_feedback
 
 
-def begin(config: Config, recipe: str, data: Path, out: Path, report: Report) -> None:
+def begin(config: Config, recipe: str, data: Path, out: Path, report: Report, feedback: Sequence[Path] = ()) -> None:
     """Train `config` on the prepared dataset `data` into the run directory `out`, which must be new or empty.
 
-    Raises RejoinderError for data, a start bundle or a directory that cannot be used, CollapseError when training
+    `feedback` are exports of what people said of replies, which D then learns, too. Raises RejoinderError for data,
+    exports, a start bundle or a directory that cannot be used, before anything is written; CollapseError when training
     fails.
     """
     dataset = PreparedDataset.open(data)
+    said_by_people = _read_feedback(config, recipe, feedback)
     device = torch.device(choose_device(config.device))
     precision = choose_precision(config.precision, device)
     config = dataclasses.replace(config, device=str(device), precision=precision)
@@ -55,18 +60,22 @@ def begin(config: Config, recipe: str, data: Path, out: Path, report: Report) ->
         "start_digest": bundle_digest(Path(config.start)) if start else None,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "feedback": _named(said_by_people),
     }
     run = Run.create(out, config, about)
     report("start", None, f"{recipe} on {device}, {precision}")
     if said := advice(config, dataset.summary["vocabulary"]["used"]):
         report("start", None, said)
-    _train(run, config, dataset, start, about, None, report)
+    if said_by_people is not None:
+        report("start", None, _feedback_sentence(config, said_by_people))
+    _train(run, config, dataset, start, about, None, report, said_by_people)
 
 
-def resume(out: Path, report: Report, expected: Config | None = None) -> None:
+def resume(out: Path, report: Report, expected: Config | None = None, feedback: Sequence[Path] = ()) -> None:
     """Continue the run at `out` where its state was last saved. Raises RunError when it cannot be the same run.
 
-    `expected` is what the command line asks for anew, if it does: another configuration is refused.
+    `expected` and `feedback` are what the command line asks for anew, if it does: another configuration, or other
+    exports, are refused. Exports that have moved are found where `feedback` says.
     """
     run, config, about = Run.reopen(out)
     for name in (PRODUCT, REFERENCE, BACKWARD):
@@ -78,7 +87,8 @@ def resume(out: Path, report: Report, expected: Config | None = None) -> None:
         raise RunError(f"{about['data']} is not the data that this run was begun with (checksums differ)")
     if config.start and bundle_digest(Path(config.start)) != about["start_digest"]:
         raise RunError(f"{config.start} is not the bundle that this run was begun with (digests differ)")
-    _train(run, config, data, _load_start(config, data), about, run.load_state(), report)
+    said_by_people = _feedback_again(config, about, feedback)
+    _train(run, config, data, _load_start(config, data), about, run.load_state(), report, said_by_people)
 
 
 def _train(
@@ -89,6 +99,7 @@ def _train(
     about: dict[str, Any],
     state: dict[str, Any] | None,
     report: Report,
+    feedback: Feedback | None,
 ) -> None:
     device = torch.device(config.device)
     precision: Precision = "bf16" if config.precision == "bf16" else "fp32"
@@ -115,6 +126,7 @@ def _train(
         rng,
         device,
         report,
+        feedback,
     )
     # A start bundle has been through maximum likelihood: an adversarial recipe begins after it, `mle` continues it.
     stages = [s for s in config.stages if start is None or s != "mle" or len(config.stages) == 1]
@@ -152,6 +164,61 @@ def _begin_discriminator(session: Session, start: Bundle | None) -> None:
     if config.discriminator.from_generator:
         start_from_generator(own, session.generator)
         session.report("start", None, "the discriminator begins with the generator's weights")
+
+
+def _read_feedback(config: Config, recipe: str, paths: Sequence[Path]) -> Feedback | None:
+    """Return the feedback of the exports. Raises ConfigError where nothing could learn from it."""
+    if not paths:
+        return None
+    if not learns_from_feedback(config):
+        raise ConfigError(
+            f"--feedback teaches the discriminator of cseqgan, seqgan and judged; {recipe} has none that learns so"
+        )
+    feedback = read_feedback(paths)
+    learnt = feedback.learnt(config.feedback.held_out)
+    if not (learnt.preferences or learnt.thumbs):
+        raise FeedbackError(
+            f"{', '.join(map(str, paths))}: nothing to learn from: {feedback.undecidable} preferences between equal "
+            f"texts, {len(feedback.preferences)} others and {len(feedback.thumbs)} thumbs, all of contexts that are "
+            f"held out (feedback.held_out={config.feedback.held_out:g})"
+        )
+    return feedback
+
+
+def _named(feedback: Feedback | None) -> list[dict[str, str]]:
+    files = feedback.files if feedback is not None else ()
+    return [{"path": str(file.path.resolve()), "sha256": file.sha256} for file in files]
+
+
+def _feedback_again(config: Config, about: dict[str, Any], paths: Sequence[Path]) -> Feedback | None:
+    """Return the feedback that the run was begun with, from where it was or from `paths`."""
+    begun = about.get("feedback", [])
+    digests = [file["sha256"] for file in begun]
+    if paths and not begun:
+        raise RunError("the run was begun without feedback; begin another run with it")
+    feedback = _read_feedback(config, about["recipe"], paths or [Path(file["path"]) for file in begun])
+    found = [] if feedback is None else [file.sha256 for file in feedback.files]
+    for number, (path, digest, expected) in enumerate(
+        zip([] if feedback is None else [f.path for f in feedback.files], found, digests, strict=False)
+    ):
+        if digest != expected:
+            raise RunError(
+                f"{path} is not the feedback that this run was begun with, {begun[number]['path']} (digests differ)"
+            )
+    if len(found) != len(digests):
+        raise RunError(f"{len(found)} exports of feedback, but the run was begun with {len(digests)}")
+    return feedback
+
+
+def _feedback_sentence(config: Config, feedback: Feedback) -> str:
+    about = described(feedback, config.feedback)
+    text = (
+        f"feedback: {about['preferences']:,} preferences to learn from and {about['held_out_preferences']:,} held out, "
+        f"{about['thumbs_up']:,} thumbs up and {about['thumbs_down']:,} down"
+    )
+    if feedback.undecidable:
+        text += f"; {feedback.undecidable:,} preferences between equal texts left out"
+    return text
 
 
 def _load_start(config: Config, data: PreparedDataset) -> Bundle | None:

@@ -63,6 +63,25 @@ def test_training_data_that_were_not_prepared(rejoinder: Callable[..., Any], tmp
     complain(done, 1, "rejoinder prepare")
 
 
+def test_feedback_and_results_that_cannot_be_used(
+    rejoinder: Callable[..., Any], prepared: Path, runs: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "battles.jsonl"
+    bad.write_text('{"model_a": "x", "winner": "a"}\n', encoding="utf-8")
+
+    def train(recipe: str, feedback: Path) -> Any:
+        run = ("--data", prepared, "--out", tmp_path / "run", "--preset", "toy")
+        return rejoinder("train", recipe, *run, "--feedback", feedback)
+
+    complain(train("cseqgan", bad), 1, "battles.jsonl, line 1", "prompt, chosen, rejected", "model_a, winner")
+    complain(train("cseqgan", tmp_path / "none.jsonl"), 1, "none.jsonl: cannot be read")
+    complain(train("mle", bad), 2, "--feedback teaches the discriminator", "mle has none")
+    report = ("evaluate", runs / "mle", "--data", prepared, "--out", tmp_path / "run")
+    complain(rejoinder(*report, "--human", bad), 1, "battles.jsonl", "not the results of a study")
+    complain(rejoinder(*report, "--feedback", bad), 1, "battles.jsonl, line 1")
+    assert not (tmp_path / "run").exists()
+
+
 def test_bundles_missing_truncated_and_of_a_newer_format(
     rejoinder: Callable[..., Any], runs: Path, tmp_path: Path
 ) -> None:

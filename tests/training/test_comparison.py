@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.feedback.test_reading import preference, write
 from training.comparison import Comparison, compare, planned
-from training.errors import ConfigError
+from training.errors import ConfigError, FeedbackError
 from training.evaluation.options import EvaluationOptions
 
 SMALL = EvaluationOptions(
@@ -56,6 +57,8 @@ def test_a_placebo_differs_from_the_recipe_in_its_reward_alone(tmp_path: Path) -
         ({"recipes": ("mle", "mle")}, "expected each one once"),
         ({"minutes": 0.0}, "budget is 0 minutes"),
         ({"seeds": 0}, "seeds are 0"),
+        ({"recipes": ("mle", "shuffled")}, "placebo of feedback: give some"),
+        ({"recipes": ("mle", "gan"), "feedback": (Path("x"),)}, "none of mle, gan learns from feedback"),
     ],
 )
 def test_what_cannot_be_compared_is_an_error(changes: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -80,3 +83,28 @@ def test_a_field_in_one_report_and_a_second_call_goes_on(corpus: Path, tmp_path:
     before = {path: path.read_bytes() for path in (tmp_path / "out" / "runs").glob("*/metrics.jsonl")}
     compare(comparison, SMALL, lambda stage, share, line: None, lambda *counted: None)
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_feedback_goes_to_the_recipes_that_learn_from_it_and_its_agreement_into_the_report(
+    corpus: Path, tmp_path: Path
+) -> None:
+    rows = [preference(f"say {i} : cow ?", "the cow says moo", "moo moo") for i in range(20)]
+    comparison = Comparison(
+        corpus, tmp_path / "out", ("mle", "cseqgan", "shuffled"), 60.0, 1, "toy",
+        settings=(*FAST, "mle.minutes=0", "discriminator.minutes=0", "adversarial.minutes=0", "feedback.batch=4"),
+        feedback=(write(tmp_path / "preferences.jsonl", *rows),),
+    )  # fmt: skip
+    report = compare(comparison, SMALL, lambda stage, share, line: None, lambda *counted: None)
+    told = {path.parent.parent.name: json.loads(path.read_text())["info"].get("feedback")
+            for path in (tmp_path / "out" / "runs").glob("*/bundle/config.json")}  # fmt: skip
+    assert told["mle-0"] is None
+    assert (told["cseqgan-0"]["shuffled"], told["shuffled-0"]["shuffled"]) == (False, True)
+    assert "feedback_agreement" in report.summary("cseqgan")
+    assert "feedback_agreement" not in report.summary("MLE continued")
+
+
+def test_feedback_that_cannot_be_read_is_said_before_anything_is_trained(corpus: Path, tmp_path: Path) -> None:
+    comparison = Comparison(corpus, tmp_path / "out", ("cseqgan",), 1.0, feedback=(tmp_path / "none.jsonl",))
+    with pytest.raises(FeedbackError, match="cannot be read"):
+        compare(comparison, SMALL, lambda stage, share, line: None, lambda *counted: None)
+    assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ turn is one line. An empty message was not said: it is dropped. Then a speaker's
 space to one turn, so that no turn answers its own speaker. Where speakers have no names they are taken to alternate.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatbot.cleaning import clean_turn
@@ -44,6 +45,22 @@ def clean_dialogue(raw: RawDialogue) -> CleanDialogue:
     """
     texts = [(message.speaker, clean_text(message.text)) for message in raw.messages]
     spoken = [(speaker, text) for speaker, text in texts if text]
+    speakers, turns = joined_turns(spoken)
+    if len(turns) < 2:
+        raise BadRecordError(TOO_SHORT, f"{len(turns)} after cleaning")
+    replies = tuple(i for i in range(1, len(turns)) if raw.repliers is None or speakers[i] in raw.repliers)
+    if not replies:
+        raise BadRecordError("no reply", "no turn of the assistant answers another turn")
+    return CleanDialogue(
+        turns=tuple(turns),
+        replies=replies,
+        empty_messages=len(texts) - len(spoken),
+        joined_messages=len(spoken) - len(turns),
+    )
+
+
+def joined_turns(spoken: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Return the speaker and the text of each turn: neighbours by one speaker of `spoken` are joined by a space."""
     speakers: list[str] = []
     turns: list[list[str]] = []
     for speaker, text in spoken:
@@ -52,14 +69,4 @@ def clean_dialogue(raw: RawDialogue) -> CleanDialogue:
         else:
             speakers.append(speaker)
             turns.append([text])
-    if len(turns) < 2:
-        raise BadRecordError(TOO_SHORT, f"{len(turns)} after cleaning")
-    replies = tuple(i for i in range(1, len(turns)) if raw.repliers is None or speakers[i] in raw.repliers)
-    if not replies:
-        raise BadRecordError("no reply", "no turn of the assistant answers another turn")
-    return CleanDialogue(
-        turns=tuple(" ".join(parts) for parts in turns),
-        replies=replies,
-        empty_messages=len(texts) - len(spoken),
-        joined_messages=len(spoken) - len(turns),
-    )
+    return speakers, [" ".join(parts) for parts in turns]

@@ -40,12 +40,13 @@ def read_jsonl(lines: Iterable[bytes]) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            yield _dialogue(number, _object(line))
+            yield _dialogue(number, parse_object(line))
         except BadRecordError as error:
             yield Rejection.of(number, error, line.rstrip(b"\r\n"))
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def parse_object(line: bytes) -> dict[str, Any]:
+    """Return the JSON object of a line. Raises BadRecordError when it holds none."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -57,22 +58,22 @@ def _object(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # RecursionError: brackets nested too deeply
         raise BadRecordError("broken JSON", str(error)) from None
     if not isinstance(value, dict):
-        raise BadRecordError("wrong type", f"the line is {_kind(value)}, expected an object")
+        raise BadRecordError("wrong type", f"the line is {json_kind(value)}, expected an object")
     return value
 
 
 def _dialogue(number: int, record: dict[str, Any]) -> RawDialogue:
     readers: dict[str, Callable[[list[Any]], tuple[tuple[Message, ...], int]]] = {
         "turns": lambda items: (_turns(items), 0),
-        "messages": lambda items: _with_roles(items, "messages", "role", "content"),
-        "conversations": lambda items: _with_roles(items, "conversations", "from", "value"),
+        "messages": lambda items: role_messages(items, "messages", "role", "content"),
+        "conversations": lambda items: role_messages(items, "conversations", "from", "value"),
     }
     field = next((name for name in readers if name in record), None)
     if field is None:
         found = ", ".join(map(str, record)) or "none"
         raise BadRecordError("no turns", f"expected a field turns, messages or conversations, found {found[:200]}")
     if not isinstance(record[field], list):
-        raise BadRecordError("wrong type", f"{field} is {_kind(record[field])}, expected a list")
+        raise BadRecordError("wrong type", f"{field} is {json_kind(record[field])}, expected a list")
     if not record[field]:
         raise BadRecordError("no turns", f"{field} is empty")
     messages, system_messages = readers[field](record[field])
@@ -90,16 +91,20 @@ def _dialogue(number: int, record: dict[str, Any]) -> RawDialogue:
 def _turns(items: list[Any]) -> tuple[Message, ...]:
     for i, item in enumerate(items):
         if not isinstance(item, str):
-            raise BadRecordError("wrong type", f"turns[{i}] is {_kind(item)}, expected text")
+            raise BadRecordError("wrong type", f"turns[{i}] is {json_kind(item)}, expected text")
     return alternating(items)
 
 
-def _with_roles(items: list[Any], field: str, role_key: str, text_key: str) -> tuple[tuple[Message, ...], int]:
+def role_messages(items: list[Any], field: str, role_key: str, text_key: str) -> tuple[tuple[Message, ...], int]:
+    """Return the messages of user and assistant in `items`, and how many system messages were left out.
+
+    `field` is what errors call the list. Raises BadRecordError for what is no message, and for calls of tools.
+    """
     messages: list[Message] = []
     system_messages = 0
     for i, item in enumerate(items):
         if not isinstance(item, dict):
-            raise BadRecordError("wrong type", f"{field}[{i}] is {_kind(item)}, expected an object")
+            raise BadRecordError("wrong type", f"{field}[{i}] is {json_kind(item)}, expected an object")
         name = item.get(role_key)
         role = ROLES.get(name.lower()) if isinstance(name, str) else None
         if role is None:
@@ -119,12 +124,12 @@ def _content(value: Any, where: str) -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, list):
-        raise BadRecordError("wrong type", f"{where} is {_kind(value)}, expected text")
+        raise BadRecordError("wrong type", f"{where} is {json_kind(value)}, expected text")
     texts = []
     for part in value:
         text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else None
         if not isinstance(text, str):
-            found = f"a part of type {part['type']!r}" if isinstance(part, dict) and "type" in part else _kind(part)
+            found = f"a part of type {part['type']!r}" if isinstance(part, dict) and "type" in part else json_kind(part)
             raise BadRecordError("wrong type", f"{where} holds {found[:80]}, expected parts of text only")
         texts.append(text)
     return "\n".join(texts)
@@ -142,11 +147,11 @@ def _split(value: Any) -> str | None:
 def _text(record: dict[str, Any], field: str) -> str | None:
     value = record.get(field)
     if value is not None and not isinstance(value, str):
-        raise BadRecordError("wrong type", f"{field} is {_kind(value)}, expected text")
+        raise BadRecordError("wrong type", f"{field} is {json_kind(value)}, expected text")
     return value or None
 
 
-def _kind(value: Any) -> str:
+def json_kind(value: Any) -> str:
     """Return what JSON calls the type of `value`."""
     names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
     return "null" if value is None else names[type(value)]

@@ -39,6 +39,8 @@ class Measured:
     slow: Judged | None = None
     max_bleu: Floats | None = None
     """Of each context with several references."""
+    agreement: Floats | None = None
+    """Of D with people's preferences, of each of their contexts."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Estimator:
             yield "adver_suc_slow", self._judged(measured.slow)
         if measured.max_bleu is not None:
             yield "max_bleu", self._elsewhere(measured.max_bleu)
+        if measured.agreement is not None:
+            yield "feedback_agreement", self._elsewhere(measured.agreement)
         if measured.likelihood is not None:
             yield "perplexity", self._perplexity(measured.likelihood)
         if measured.tabled is not None:

@@ -32,6 +32,7 @@ class Measure:
 
 QUALITY, DIVERSITY = "How good single replies are", "How varied the replies are together"
 DISTRIBUTION, FORM = "How close to human replies as a whole", "Length and habits"
+JUDGE = "What its discriminator has learnt"
 
 MEASURES: Final = (
     Measure("adver_suc", "Taken for human (AdverSuc)", QUALITY, "higher",
@@ -67,6 +68,9 @@ MEASURES: Final = (
     Measure("dull", "Dull replies", FORM, "", "share of stock replies, such as not knowing", ".1%"),
     Measure("copy_rate", "Copied from context", FORM, "", "share of the word pairs that the context holds", ".1%"),
     Measure("length", "Length", FORM, "", "mean tokens of a reply", ".1f"),
+    Measure("feedback_agreement", "Feedback agreement", JUDGE, "higher",
+            "share of people's preferences, of contexts that it never learnt from, in which the system's own D prefers "
+            "the same reply; .5 is a coin", ".1%"),
 )  # fmt: skip
 
 CURVED: Final = ("adver_suc", "relevance", "forward")

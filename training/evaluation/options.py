@@ -25,6 +25,10 @@ class EvaluationOptions:
     """The system that all others are compared with; None: the first one named."""
     references: Path | None = None
     """JSONL of contexts with several right replies."""
+    feedback: tuple[Path, ...] = ()
+    """Exported preferences that each system's D is asked about."""
+    human: tuple[Path, ...] = ()
+    """Results of studies, to stand beside the measures."""
     seed: int = 0
     draws: int = 1000
     """Of the intervals."""

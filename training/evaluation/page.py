@@ -14,6 +14,7 @@ from training.evaluation.figures import (
     legend,
     training_figures,
 )
+from training.evaluation.human_section import render_human
 from training.evaluation.measures import CURVED, MEASURES, Measure, measure
 from training.evaluation.report import ComparisonRow, Report, Value
 from training.evaluation.stylesheet import STYLESHEET
@@ -34,6 +35,7 @@ def render(report: Report) -> str:
         _curves(report),
         _reading(report),
         _table(report),
+        render_human(report),
         _matched(report),
         _evaluators(report),
         _samples(report),

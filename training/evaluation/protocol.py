@@ -23,10 +23,12 @@ from training.evaluation.assembly import Estimator, Measured, compare_with, curv
 from training.evaluation.cache import Cache, fingerprint
 from training.evaluation.drawing import Cell, Drawer, Drawn, Progress, Replies
 from training.evaluation.heldout import HeldOut, held_out
+from training.evaluation.human import HumanResults, beside, read_all
 from training.evaluation.language_score import tokens_of
-from training.evaluation.measures import described
+from training.evaluation.measures import MEASURES, described
 from training.evaluation.options import PLAIN, EvaluationOptions
 from training.evaluation.page import render
+from training.evaluation.preferences import agreements, preferences_to_measure
 from training.evaluation.references import Referenced, max_bleu, read_references
 from training.evaluation.report import (
     CSV_NAME,
@@ -44,6 +46,7 @@ from training.evaluation.systems import HUMAN, SHUFFLED, System, SystemSpec, com
 from training.evaluation.training_runs import training_runs
 from training.evaluation.trust import control_rows, evaluator_rows
 from training.evaluation.yardsticks import VERSION, Yardsticks
+from training.feedback.records import Preference
 from training.precision import Precision, choose_precision
 from training.run import write_atomically
 
@@ -62,7 +65,7 @@ def evaluate(
 
     Several specs of one name are training seeds of one system. Raises ConfigError or RunError, before anything long
     is begun, when names, tokenizers or limits do not fit, and when `out` holds another evaluation; BundleError for a
-    bundle that cannot be read.
+    bundle that cannot be read, FeedbackError for exports and results of people's judgements that cannot.
     """
     evaluation = _Evaluation.prepare(specs, data, out, options or EvaluationOptions(), progress or _silent)
     report = evaluation.run()
@@ -87,6 +90,8 @@ class _Evaluation:
     cache: Cache
     parameters: dict[str, Any]
     progress: Progress
+    preferences: tuple[Preference, ...]
+    human: list[HumanResults]
 
     @classmethod
     def prepare(
@@ -103,6 +108,9 @@ class _Evaluation:
             known = ", ".join(repr(system.name) for system in systems)
             raise ConfigError(f"no system is called {baseline!r} to be the baseline: there are {known}")
         referenced = read_references(options.references) if options.references else []
+        # What people said decides no number that is kept in the cache: it may be added to an evaluation later.
+        preferences = preferences_to_measure(options.feedback, systems) if options.feedback else ()
+        human = read_all(options.human)
         tokenizer = Tokenizer.load(data.tokenizer_path)
         cut = {"context_tokens": limits.context_tokens, "reply_tokens": limits.reply_tokens}
         test = held_out("test", data.split("test"), tokenizer, options.contexts, **cut)
@@ -128,7 +136,7 @@ class _Evaluation:
         parameters = _claim(out, wanted, device)
         return cls(
             options, data, systems, baseline, limits, tokenizer, valid, test, referenced,
-            parameters["precision"], device, Cache(out / CACHE), parameters, progress,
+            parameters["precision"], device, Cache(out / CACHE), parameters, progress, preferences, human,
         )  # fmt: skip
 
     def run(self) -> Report:
@@ -153,6 +161,7 @@ class _Evaluation:
 
     def _measure(self, drawn: Drawn, yardsticks: Yardsticks) -> dict[Cell, Measured]:
         cells: dict[Cell, Measured] = {}
+        agreed = agreements(self.systems, self.preferences, self.precision, self.device)
         learnt = min(
             tokens_of(yardsticks.ids(replies.valid)) for cell, replies in drawn.replies.items() if cell.setting == PLAIN
         )
@@ -169,6 +178,7 @@ class _Evaluation:
                 likelihood=drawn.likelihoods.get((cell.system, cell.seed)) if plain else None,
                 slow=yardsticks.judge_slowly(replies, human=human) if slow else None,
                 max_bleu=max_bleu(answers, [r.replies for r in self.referenced]) if answers else None,
+                agreement=agreed.get((cell.system, cell.seed)) if plain else None,
             )
         self.progress("measuring", len(drawn.replies), len(drawn.replies))
         return cells
@@ -192,11 +202,18 @@ class _Evaluation:
         names = [system.name for system in self.systems]
         curve = self.options.by_temperature
         summaries = [over_seeds(estimator, cells, name, PLAIN, seed) for name in (*names, HUMAN, SHUFFLED)]
+        described_systems = [self._described(system) for system in self.systems]
+        measured = [each.name for each in MEASURES]
         return Report(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            parameters={**self.parameters, "distinct_tokens": tokens, "relevance_candidates": candidates},
+            parameters={
+                **self.parameters,
+                "distinct_tokens": tokens,
+                "relevance_candidates": candidates,
+                "feedback_preferences": len(self.preferences),
+            },
             measures=described(),
-            systems=[self._described(system) for system in self.systems],
+            systems=described_systems,
             rows=rows,
             summaries=[row for row in summaries if row is not None],
             curves=[curve_rows(estimator, cells, name, curve, seed) for name in names],
@@ -210,6 +227,7 @@ class _Evaluation:
             controls=controls,
             samples=self._samples(drawn, names),
             training=training_runs(self.systems),
+            human=[beside(r, described_systems, rows, measured, self.limits.reply_tokens) for r in self.human],
         )
 
     def _described(self, system: System) -> dict[str, Any]:

@@ -14,6 +14,9 @@
     controls      the evaluators themselves put to the test
     samples       contexts (turns) with the reply of each system at temperature 1
     training      the logged curves of the runs that the bundles lie in
+    human         what people found in studies, one entry for each: its systems with strengths, joined by weights and
+                  decoding with a row's system, seed and setting (null where there is none, and why), and the rank
+                  correlations of strengths and measures over the machine systems
 
 `values` is {measure: {value, low, high}}; low and high, the 95 % interval, are null where there is none. Every
 number is finite or null. Knows no measure and no plot.
@@ -141,6 +144,57 @@ class TrainingRun:
 
 
 @dataclass(frozen=True)
+class HumanRow:
+    """What people found of one system of a study, and the row of the report that was measured of the same."""
+
+    name: str
+    kind: str
+    weights_sha256: str
+    decoding: Mapping[str, Any]
+    standing: str | None
+    """Whether the strength is known (`ranked`) or why not, if the study's analysis says so."""
+    strength: float | None
+    low: float | None
+    high: float | None
+    rank: float | None
+    judgements: float | None
+    system: str | None
+    seed: int | None
+    setting: Setting | None
+    missing: str
+    """Why there is no such row; "" where there is one."""
+
+
+@dataclass(frozen=True)
+class CorrelationRow:
+    """How the order by a measure agrees with that by people, over `n` systems; None where one side never varies."""
+
+    measure: str
+    n: int
+    spearman: float | None
+    kendall: float | None
+
+
+@dataclass(frozen=True)
+class HumanStudy:
+    """A study's results beside the measures."""
+
+    study: str
+    kind: str
+    measure: str
+    """What a strength is."""
+    analysis: int | str | None
+    sha256: str
+    """Of the file of results."""
+    systems: tuple[HumanRow, ...]
+    correlations: tuple[CorrelationRow, ...]
+    n: int
+    """Machine systems in both."""
+    note: str
+    """What is to be said of so few; "" where nothing is."""
+
+
+@dataclass(frozen=True)
 class Report:
     """All of it."""
 
@@ -156,6 +210,7 @@ class Report:
     controls: Sequence[ControlRow] = ()
     samples: Sequence[Sample] = ()
     training: Sequence[TrainingRun] = ()
+    human: Sequence[HumanStudy] = ()
     format: int = field(default=FORMAT)
 
     def summary(self, system: str) -> Values:
@@ -171,7 +226,10 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """Return one line for each system, training seed and setting; an interval is two more columns."""
+    """Return one line for each system, training seed and setting; an interval is two more columns.
+
+    What people found in a study is three columns behind the measures.
+    """
     names = [
         measure["name"] for measure in report.measures if any(measure["name"] in row.values for row in report.rows)
     ]
@@ -179,12 +237,20 @@ def to_csv(report: Report) -> str:
     columns = [c for n in names for c in ([n, f"{n}_low", f"{n}_high"] if n in with_interval else [n])]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["system", "seed", "temperature", "top_p", *columns])
+    found = [(study, f"human strength ({study.study})") for study in report.human]
+    people = [column for _, name in found for column in (name, f"{name} low", f"{name} high")]
+    writer.writerow(["system", "seed", "temperature", "top_p", *columns, *people])
     for row in report.rows:
         cells: dict[str, float | None] = {}
         for name, value in row.values.items():
             cells |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
-        numbers = [_finite(cells.get(column)) for column in columns]
+        for study, name in found:
+            same = next(
+                (h for h in study.systems if (h.system, h.seed, h.setting) == (row.system, row.seed, row.setting)), None
+            )
+            if same is not None:
+                cells |= {name: same.strength, f"{name} low": same.low, f"{name} high": same.high}
+        numbers = [_finite(cells.get(column)) for column in (*columns, *people)]
         writer.writerow([row.system, row.seed, row.setting.temperature, row.setting.top_p, *numbers])
     return text.getvalue()
 

@@ -1,5 +1,6 @@
 """How the pair discriminator learns: human replies against the generator's, fresh and old, and against human replies
-that belong to other contexts, so that a fluent but unrelated reply is caught.
+that belong to other contexts, so that a fluent but unrelated reply is caught. What people said of replies, where it is
+known, joins them: replies with a thumb as further examples, preferences as a term of their own.
 
 B contexts, T reply tokens.
 """
@@ -18,6 +19,8 @@ from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import PAD
 from training.batches import Batch, Batches
 from training.config import DiscriminatorConfig
+from training.feedback.agreement import agreement, all_margins, margins
+from training.feedback.encoding import TaughtFeedback, Thumbed
 from training.losses import pairwise_preference, prefix_cross_entropy, reply_mask
 from training.precision import Precision, autocast
 from training.rewards import draw_seeds
@@ -55,12 +58,17 @@ def fresh_fakes(generator: Generator, context: Tensor, rng: torch.Generator, pre
 
 
 def mix(
-    batch: Batch, fakes: Tensor, old: Batch | None, config: DiscriminatorConfig, rng: torch.Generator
+    batch: Batch,
+    fakes: Tensor,
+    old: Batch | None,
+    config: DiscriminatorConfig,
+    rng: torch.Generator,
+    thumbed: Thumbed | None = None,
 ) -> MixedBatch:
     """Return 40 % human replies, 25 % fresh fakes, 15 % old fakes and 20 % human replies to other contexts, shuffled.
 
     The last share is that of `config.mismatched` by default. `fakes` [B, T] answer the contexts of `batch`; without
-    `old` ones fresh fakes take their place.
+    `old` ones fresh fakes take their place. Replies with a thumb come on top: liked ones as human, disliked ones not.
     """
     count, device = len(batch), batch.context.device
     # Batches may be sorted by length. Whose fakes are used and whose replies are strangers must not depend on it, or D
@@ -77,12 +85,18 @@ def mix(
     replies = [batch.reply, fakes[:fresh], aged.reply, batch.reply.roll(1, 0)[wrong]]
     labels = torch.zeros(len(lane), device=device)
     labels[:count] = config.real_label
+    contexts = [batch.context, aged.context]
+    if thumbed is not None:
+        behind = count + len(aged)
+        lane = torch.cat((lane, behind + torch.arange(len(thumbed), device=device)))
+        labels = torch.cat((labels, config.real_label * thumbed.up.float()))
+        replies.append(thumbed.reply)
+        contexts.append(thumbed.context)
     order = torch.randperm(len(labels), generator=rng).to(device)
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=device)
     pairs = torch.stack((place[own[:fresh]], place[count + own[:fresh]]), dim=1)
-    contexts = pad_together([batch.context, aged.context])
-    return MixedBatch(contexts, lane[order], pad_together(replies)[order], labels[order], pairs)
+    return MixedBatch(pad_together(contexts), lane[order], pad_together(replies)[order], labels[order], pairs)
 
 
 def pad_together(rows: list[Tensor]) -> Tensor:
@@ -124,8 +138,12 @@ class Discrimination:
         rng: torch.Generator,
         *,
         one_prefix: bool = False,
+        feedback: TaughtFeedback | None = None,
     ) -> None:
-        """With `one_prefix` D learns from one random prefix of each reply and compares no whole replies."""
+        """With `one_prefix` D learns from one random prefix of each reply and compares no reply with a fake one.
+
+        People prefer whole replies, so preferences in `feedback` compare whole ones all the same.
+        """
         self.discriminator = discriminator
         self.generator = generator
         self.batches = batches
@@ -134,6 +152,7 @@ class Discrimination:
         self.precision = precision
         self.rng = rng
         self.one_prefix = one_prefix
+        self.feedback = feedback
         self.optimizer = torch.optim.AdamW(
             discriminator.parameters(), lr=config.learning_rate, betas=(0.5, 0.98), weight_decay=config.weight_decay
         )
@@ -147,9 +166,15 @@ class Discrimination:
 
     def learn(self, batch: Batch, fakes: Tensor) -> dict[str, float]:
         """Take one step on human replies and on `fakes` [B, T] for the same contexts."""
-        mixed = mix(batch, fakes, self._recall(round(OLD * len(batch))), self.config, self.rng)
+        old, feedback = self._recall(round(OLD * len(batch))), self.feedback
+        thumbed = feedback.draw_thumbs(len(batch), self.rng) if feedback is not None else None
+        mixed = mix(batch, fakes, old, self.config, self.rng, thumbed)
         self.discriminator.train()
         loss, final = self._judge(mixed)
+        preferred = feedback.draw_preferences(self.rng) if feedback is not None else None
+        if feedback is not None and preferred is not None:
+            margin = margins(self.discriminator, preferred, self.precision)
+            loss = loss + feedback.config.preference * pairwise_preference(margin, torch.zeros_like(margin))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(self.discriminator.parameters(), self.config.clip)
@@ -175,7 +200,8 @@ class Discrimination:
     def measure(self) -> dict[str, float]:
         """Return D's loss and accuracy on held-out human replies, on fresh fakes and on mismatched human replies.
 
-        `d_accuracy` is the mean over the first two: on training pairs D may shine by having memorised them.
+        `d_accuracy` is the mean over the first two: on training pairs D may shine by having memorised them. With
+        feedback, also how often it agrees with preferences that it never saw; the loss then holds their term, too.
         """
         self.discriminator.eval()
         context, human, count = self.held_out.context, self.held_out.reply, len(self.held_out)
@@ -196,7 +222,14 @@ class Discrimination:
             "d_human_taken_for_human": shares[0],
             "d_machine_taken_for_human": shares[1],
         }
-        return {**found, "d_mismatched_taken_for_human": shares[2]} if strangers else found
+        if strangers:
+            found["d_mismatched_taken_for_human"] = shares[2]
+        if self.feedback is not None and (preferred := self.feedback.held_out) is not None:
+            margin = all_margins(self.discriminator, preferred, self.precision)
+            term = pairwise_preference(margin, torch.zeros_like(margin))
+            found["d_loss_held_out"] += self.feedback.config.preference * float(term)
+            found["d_feedback_agreement"] = float(agreement(margin, preferred.owner).mean())
+        return found
 
     def _keep(self, context: Tensor, fakes: Tensor) -> None:
         self._old.append((context, fakes))

@@ -65,7 +65,7 @@ def test_json_has_every_part_and_no_number_that_is_none() -> None:
     tree = json.loads(to_json(made_up_report(rows=[Row("a", 0, Setting(), {"x": Value(math.nan, -math.inf, 1.0)})])))
     assert list(tree) == [
         "format", "created", "parameters", "measures", "systems", "rows", "summaries", "curves", "comparisons",
-        "evaluators", "controls", "samples", "training",
+        "evaluators", "controls", "samples", "training", "human",
     ]  # fmt: skip
     (row,) = tree["rows"]
     assert row["values"] == {"x": {"value": None, "low": None, "high": 1.0}}

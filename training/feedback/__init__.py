@@ -1,0 +1,1 @@
+"""What people said of replies, as training signal for the discriminator."""
