@@ -22,6 +22,7 @@ from app.statistics.ranking import rank_systems
 from chatbot.errors import RejoinderError
 from tests.app.people import FAKE, HUMAN, OTHER, Json, Owner
 from tests.app.results.voting import judge_all, prefer, running
+from training.feedback.reading import read_feedback
 
 KINDS = list(COLUMNS)
 
@@ -261,3 +262,19 @@ def test_the_command_line_writes_a_whole_file_or_none(tmp_path: Path, client: Te
         with pytest.raises(RejoinderError, match=message):
             command(kind, tmp_path / file, form, study, **where)
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("rejoinder.db")) == [out.name]
+
+
+def test_training_reads_what_the_service_exports(judged: TestClient, tmp_path: Path) -> None:
+    """Preferences and thumbs become D's feedback, row for row: nothing is lost between the two halves of the house."""
+    rows = {kind: sent(judged, kind) for kind in ("preference", "thumbs")}
+    for kind in rows:
+        (tmp_path / f"{kind}.jsonl").write_bytes(judged.get(f"/v1/exports/{kind}").content)
+    found = read_feedback([tmp_path / "preference.jsonl", tmp_path / "thumbs.jsonl"])
+    assert len(found.preferences) == len(rows["preference"]) > 20
+    assert [one.up for one in found.thumbs] == [row["label"] for row in rows["thumbs"]]
+    assert len(found.thumbs) == 2
+    first, sent_first = found.preferences[0], rows["preference"][0]
+    assert (first.chosen, first.rejected) == (
+        sent_first["chosen"][0]["content"],
+        sent_first["rejected"][0]["content"],
+    )
