@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chatbot.generator.interface import Part, State
-from chatbot.generator.trunk import CrossAttention, FeedForward, Trunk, TrunkConfig, join_heads, split_heads
+from chatbot.generator.trunk import CrossAttention, FeedForward, Trunk, TrunkConfig, attend, join_heads, split_heads
 from chatbot.tokenizer import PAD
 
 
@@ -169,7 +169,7 @@ class TransformerTrunk(Trunk):
             keys, values = cache[index]
             keys[lanes, :, state.position] = key[:, :, 0]
             values[lanes, :, state.position] = value[:, :, 0]
-            seen = functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen_before[:, None, None, :])
+            seen = attend(query, keys, values, seen_before)
             x = layer.finish(x, seen, memory, state.mask)
         hidden = self.decoder_norm(x)[:, 0]
         return hidden, TransformerState(state.memory, state.mask, cache, state.position + 1)

@@ -135,9 +135,19 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Return what is to be added to x [B, T, D]; mask [B, S] is true at real context tokens."""
         query = split_heads(self.query(self.norm(x)), self.heads)
-        seen = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask[:, None, None, :])
+        seen = attend(query, keys, values, mask)
         out: Tensor = self.dropout(self.out(join_heads(seen)))
         return out
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+    """Return what query [B, H, T, D/H] sees of keys and values [B, H, S, D/H] where mask [B, S] is true."""
+    visible = mask[:, None, None, :]
+    if query.shape[2] > 1 or query.is_cuda or torch.is_grad_enabled():
+        return functional.scaled_dot_product_attention(query, keys, values, attn_mask=visible)
+    # One step on a CPU: plain products are two to four times as fast as the fused kernel, which is made for long ones.
+    scores = torch.matmul(query, keys.transpose(2, 3)).mul_(query.shape[3] ** -0.5)
+    return torch.matmul(torch.softmax(scores.masked_fill_(~visible, -torch.inf), dim=-1), values)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
