@@ -45,6 +45,20 @@ class BadRequestError(ServiceError):
     type = "invalid_request_error"
 
 
+class UnauthorizedError(ServiceError):
+    """The key that came with the request, or its absence, opens nothing here."""
+
+    status = 401
+    type = "authentication_error"
+
+
+class ForbiddenError(ServiceError):
+    """The service does not do this for anybody as it is set up."""
+
+    status = 403
+    type = "permission_error"
+
+
 class NotFoundError(ServiceError):
     """What the request names does not exist."""
 
