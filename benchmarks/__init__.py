@@ -1,0 +1,1 @@
+"""Programs that time this project beside a plain reference in one run."""
