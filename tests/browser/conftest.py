@@ -58,9 +58,11 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         service.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """Give Debian's Chromium, driven by Playwright."""
+    """Give Debian's Chromium, driven by Playwright; ended with its module, for while Playwright runs it keeps
+    an event loop in this thread, in which others cannot begin one of their own.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium")
     if chromium is None:
