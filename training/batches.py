@@ -16,6 +16,7 @@ from training.corpus.dataset import Split
 from training.errors import RunError
 
 _POOL = 32  # batches sorted by length together: enough to leave out most padding, few enough to keep batches random
+_SHELF = 4  # batches with replies of like length that are sorted by the lengths of their contexts
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,11 @@ class Batches:
         context, reply = self._lengths
         batches: list[NDArray[np.int64]] = []
         for pool in np.array_split(order, range(self._pool * self._size, len(order), self._pool * self._size)):
-            ranked = pool[np.lexsort((context[pool], reply[pool]))]
-            batches.extend(np.split(ranked, len(ranked) // self._size))
+            ranked = pool[np.argsort(reply[pool], kind="stable")]
+            shelves = np.array_split(ranked, range(_SHELF * self._size, len(ranked), _SHELF * self._size))
+            for shelf in shelves:  # replies of like length; among them contexts of like length stand together
+                sorted_twice = shelf[np.argsort(context[shelf], kind="stable")]
+                batches.extend(np.split(sorted_twice, len(shelf) // self._size))
         return [batches[i] for i in rng.permutation(len(batches))]
 
 

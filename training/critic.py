@@ -18,7 +18,7 @@ class Critic:
         nn.init.zeros_(last.weight)  # at first nothing is expected: learning begins as without a baseline
         nn.init.zeros_(last.bias)
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), last).to(device)
-        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=learning_rate)
+        self.optimizer = torch.optim.Adam(self.head.parameters(), lr=learning_rate, fused=True)
 
     @torch.no_grad()
     def value(self, hidden: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """Losses and gradients' raw material as pure functions of tensors. B replies, T tokens, V vocabulary."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from chatbot.generator.interface import Generator, State
@@ -22,21 +24,63 @@ def reply_mask(reply: Tensor) -> Tensor:
 
 
 def reply_logits(generator: Generator, state: State, reply: Tensor) -> Tensor:
-    """Return the teacher-forced logits [tokens, V] (float32) of the tokens where `reply_mask` is true, in their order.
+    """Return the teacher-forced logits [tokens, V] of the tokens where `reply_mask` is true, in their order.
 
     Only real tokens are projected on the vocabulary, rounded up to a multiple of 64 rows: matrix libraries on CPUs
     prepare a kernel for every new number of rows, and keep the memory of each.
     """
     real = reply_mask(reply).flatten().nonzero().squeeze(1)
     rows = functional.pad(real, (0, -len(real) % _ROWS))  # the first position again; dropped below
-    return generator.project(generator.hidden(state, reply).flatten(0, 1)[rows])[: len(real)].float()
+    return generator.project(generator.hidden(state, reply).flatten(0, 1)[rows])[: len(real)]
 
 
 def token_log_probabilities(generator: Generator, state: State, reply: Tensor) -> Tensor:
     """Return log P(reply[:, t] | context, reply[:, :t]) as [B, T] (float32), zero where `reply_mask` is false."""
     mask = reply_mask(reply)
-    values = -functional.cross_entropy(reply_logits(generator, state, reply), reply[mask], reduction="none")
+    values = chosen_log_probabilities(reply_logits(generator, state, reply), reply[mask])
     return torch.zeros(reply.shape, dtype=values.dtype, device=reply.device).masked_scatter(mask, values)
+
+
+def chosen_log_probabilities(logits: Tensor, chosen: Tensor) -> Tensor:
+    """Return log P of `chosen` [n] under logits [n, V], as [n] (float32)."""
+    values: Tensor = _ChosenLogProbabilities.apply(logits, chosen)  # type: ignore[no-untyped-call]
+    return values
+
+
+class _ChosenLogProbabilities(torch.autograd.Function):
+    """Cross-entropy that keeps the logits as they are and holds float32 copies of a few rows only.
+
+    Over a large vocabulary the copies that torch's own keeps for the way back (in float32, and once more as
+    probabilities) are the largest tensors of a step; passing over rows that are still in the cache is also faster.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, chosen: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, chosen)
+        rows = _rows_at_once(logits)
+        parts = zip(logits.split(rows), chosen.split(rows), strict=True)
+        found = [torch.log_softmax(part.float(), 1).gather(1, own[:, None]) for part, own in parts]
+        return torch.cat(found).squeeze(1) if found else logits.new_zeros(0, dtype=torch.float32)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        logits, chosen = ctx.saved_tensors
+        slopes = torch.empty_like(logits)
+        rows = _rows_at_once(logits)
+        for start in range(0, len(logits), rows):
+            part = slice(start, start + rows)
+            weight = gradient[part, None]
+            slope = torch.softmax(logits[part].float(), 1).mul_(-weight)
+            slopes[part] = slope.scatter_add_(1, chosen[part, None], weight)
+        return slopes, None
+
+
+def _rows_at_once(logits: Tensor) -> int:
+    """Return how many rows of logits [n, V] to pass over at once: on a CPU as many as its cache keeps."""
+    if logits.device.type != "cpu":
+        return max(1, 2**27 // logits.shape[1])
+    return 64 * torch.get_num_threads()
 
 
 def negative_log_likelihood(log_probabilities: Tensor, mask: Tensor) -> Tensor:

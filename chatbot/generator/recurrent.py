@@ -10,6 +10,7 @@ from typing import Self, cast
 import torch
 from torch import Tensor, nn
 
+from chatbot.generator.dropout import Dropout
 from chatbot.generator.interface import State
 from chatbot.generator.trunk import CrossAttention, FeedForward, Trunk, TrunkConfig
 from chatbot.tokenizer import PAD
@@ -41,7 +42,7 @@ class BackwardForwardGRU(nn.Module):
         self.forward_gru = nn.GRU(width, width // 2, batch_first=True)
         self.backward_gru = nn.GRU(width, width // 2, batch_first=True)
         self.out = nn.Linear(width // 2 * 2, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, reverse: Tensor) -> Tensor:
         """Return what is to be added to x [B, S, D]; `reverse` [B, S] turns real tokens round, padding stays last."""
@@ -77,7 +78,7 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(config.width)
         self.gru = nn.GRU(config.width, config.width, batch_first=True)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.cross = CrossAttention(config.width, config.heads, config.dropout)
         self.feedforward = FeedForward(config.width, config.feedforward, config.dropout)
 

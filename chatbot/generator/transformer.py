@@ -8,8 +8,9 @@ from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from chatbot.generator.attention import attend, causal_mask
+from chatbot.generator.dropout import Dropout
 from chatbot.generator.interface import State
 from chatbot.generator.trunk import CrossAttention, FeedForward, Trunk, TrunkConfig, join_heads, split_heads
 from chatbot.tokenizer import PAD
@@ -43,7 +44,7 @@ class SelfAttention(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return query, key, value [B, H, T, D/H] of x [B, T, D]."""
@@ -67,7 +68,7 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return x [B, S, D] after the layer; mask [B, S] is true at real tokens."""
         query, key, value = self.attention.project(x)
-        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        seen = attend(query, key, value, mask[:, None, None, :])
         x = x + self.attention.finish(seen)
         mixed: Tensor = x + self.feedforward(x)
         return mixed
@@ -125,11 +126,12 @@ class TransformerTrunk(Trunk):
         """Read embeddings [B, T, D] from the start of the reply and return hidden states [B, T, D]."""
         assert isinstance(state, TransformerState)
         positions = torch.arange(embedded.shape[1], device=embedded.device)
+        before = causal_mask(embedded.shape[1], embedded.device)
         x = self.dropout(embedded + self.reply_positions(positions))
         for module, memory in zip(self.decoder, state.memory, strict=True):
             layer = cast(DecoderLayer, module)
             query, key, value = layer.attention.project(x)
-            seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+            seen = attend(query, key, value, before)
             x = layer.finish(x, seen, memory, state.mask)
         hidden: Tensor = self.decoder_norm(x)
         return hidden
@@ -156,7 +158,7 @@ class TransformerTrunk(Trunk):
             keys, values = cache[index]
             keys[lanes, :, state.position] = key[:, :, 0]
             values[lanes, :, state.position] = value[:, :, 0]
-            seen = functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen_before[:, None, None, :])
+            seen = attend(query, keys, values, seen_before[:, None, None, :])
             x = layer.finish(x, seen, memory, state.mask)
         hidden = self.decoder_norm(x)[:, 0]
         return hidden, TransformerState(state.memory, state.mask, cache, state.position + 1)

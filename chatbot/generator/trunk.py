@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chatbot.generator.attention import attend
+from chatbot.generator.dropout import Dropout
 from chatbot.generator.interface import State
 from chatbot.tokenizer import PAD, TURN
 
@@ -44,7 +46,7 @@ class Trunk(nn.Module, ABC):
         self.context_tokens = context_tokens
         self.embedding = nn.Embedding(vocabulary_size, config.width, padding_idx=PAD)
         self.turn_marks = nn.Embedding(MARKED_TURNS, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
         nn.init.normal_(self.turn_marks.weight, std=0.1)
         with torch.no_grad():
@@ -105,7 +107,7 @@ class FeedForward(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, inner)
         self.contract = nn.Linear(inner, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what is to be added to x [..., D]."""
@@ -125,7 +127,7 @@ class CrossAttention(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def remember(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values [B, H, S, D/H] of the encoded context [B, S, D], computed once for all steps."""
@@ -135,7 +137,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Return what is to be added to x [B, T, D]; mask [B, S] is true at real context tokens."""
         query = split_heads(self.query(self.norm(x)), self.heads)
-        seen = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask[:, None, None, :])
+        seen = attend(query, keys, values, mask[:, None, None, :])
         out: Tensor = self.dropout(self.out(join_heads(seen)))
         return out
 

@@ -94,7 +94,7 @@ def measure(
     mask = reply_mask(sampled.tokens)
     kl = 0.0
     with autocast(precision, sampled.tokens.device):
-        logits = reply_logits(generator, generator.encode(probe.answered.context), sampled.tokens)
+        logits = reply_logits(generator, generator.encode(probe.answered.context), sampled.tokens).float()
         logs = torch.log_softmax(logits, dim=-1)
         entropy = float(-(logs.exp() * logs).sum(1).mean())
         if reference is not None:

@@ -112,7 +112,7 @@ class ContextMatcher:
             torch.manual_seed(seed)
             towers = Towers(_rarity([*contexts, *replies]))
             steps = epochs * -(-len(pairs) // BATCH)
-            optimizer = torch.optim.Adam(towers.parameters(), lr=RATE)
+            optimizer = torch.optim.Adam(towers.parameters(), lr=RATE, fused=True)
             slower = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, steps)
             for _ in range(epochs):
                 for rows in torch.split(torch.randperm(len(pairs)), BATCH):

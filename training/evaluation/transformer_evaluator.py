@@ -110,7 +110,7 @@ def _row(pair: Pair, tokenizer: Tokenizer) -> Row:
 
 def _train(reader: Reader, learnt: Labelled, aside: Labelled, rng: np.random.Generator) -> Reader:
     """Return the reader at its best on the pairs put aside."""
-    optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(reader.parameters(), lr=RATE, weight_decay=0.01, fused=True)
     nothing = copy.deepcopy(reader.state_dict())
     best, gain, waited = nothing, _gain(reader, aside), 0
     for _ in range(EPOCHS):

@@ -154,7 +154,11 @@ class Discrimination:
         self.one_prefix = one_prefix
         self.feedback = feedback
         self.optimizer = torch.optim.AdamW(
-            discriminator.parameters(), lr=config.learning_rate, betas=(0.5, 0.98), weight_decay=config.weight_decay
+            discriminator.parameters(),
+            lr=config.learning_rate,
+            betas=(0.5, 0.98),
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         self._old: list[tuple[Tensor, Tensor]] = []
         self.accuracy = 0.5

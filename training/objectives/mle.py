@@ -24,7 +24,11 @@ class MaximumLikelihood:
         self.config = config
         self.precision = precision
         self.optimizer = torch.optim.AdamW(
-            generator.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+            generator.parameters(),
+            lr=config.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         self.taken = 0
         self.scale = 1.0

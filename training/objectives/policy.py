@@ -55,7 +55,9 @@ class Policy:
         self.precision = precision
         self.rate = config.learning_rate
         self.kl_weight = config.kl
-        self.optimizer = torch.optim.AdamW(generator.parameters(), lr=self.rate, betas=(0.9, 0.98), weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(
+            generator.parameters(), lr=self.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        )
 
     def step(self, drawn: Drawn, human: Batch, progress: float) -> dict[str, float]:
         """Take one step of G; `progress` through the stage, 0 to 1, sets the weight of teacher forcing."""

@@ -53,9 +53,15 @@ class Players:
         self.judging = judging
         self.precision = precision
         self.rate = config.learning_rate
-        self.optimizer = torch.optim.AdamW(generator.parameters(), lr=self.rate, betas=(0.9, 0.98), weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(
+            generator.parameters(), lr=self.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        )
         self.d_optimizer = torch.optim.AdamW(
-            discriminator.parameters(), lr=judging.learning_rate, betas=betas, weight_decay=judging.weight_decay
+            discriminator.parameters(),
+            lr=judging.learning_rate,
+            betas=betas,
+            weight_decay=judging.weight_decay,
+            fused=True,
         )
 
     @torch.no_grad()

@@ -4,7 +4,7 @@
 Judges finished sequences only, so rewards of prefixes need Monte-Carlo search. B sequences, T tokens, E embedding.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,22 +33,68 @@ class ConvolutionalDiscriminator(nn.Module):
 
     def forward(self, sequences: Tensor) -> Tensor:
         """Return logits [B] of sequences [B, T]."""
-        embedded = self.embedding(sequences)
-        if torch.is_autocast_enabled(embedded.device.type):
-            embedded = embedded.to(torch.get_autocast_dtype(embedded.device.type))
+        embedded = self.embedding(sequences).to(self._format())
         found = [
             convolution(_Windows.apply(embedded, width)).amax(1)  # type: ignore[no-untyped-call]
             for width, convolution in zip(self.widths, self.convolutions, strict=True)
         ]
-        features = functional.relu(torch.cat(found, dim=1))
+        return self._judge(torch.cat(found, dim=1))
+
+    def _judge(self, found: Tensor) -> Tensor:
+        """Return logits [B] of what the filters have found at most, [B, filters]."""
+        features = functional.relu(found)
         gate = torch.sigmoid(self.gate(features))
-        features = gate * functional.relu(self.transform(features)) + (1 - gate) * features
+        features = torch.lerp(features, functional.relu(self.transform(features)), gate)
         logits: Tensor = self.head(self.dropout(features)).squeeze(1).float()
         return logits
+
+    @torch.no_grad()
+    def judge_endings(self, sequences: Tensor, ended: Tensor) -> Tensor:
+        """Return logits [T - 1, B, N] of `ended` [T - 1, B, N, T], of which entry t begins with sequences[:, :t+1].
+
+        Equal to judging each by itself. Windows that lie inside a prefix are looked at once for all that go on from it,
+        and a convolution over embedded tokens is a sum of rows of a table, one row for each token and place in the
+        window: for many sequences making the table costs less than it saves.
+        """
+        prefixes, length = len(ended), sequences.shape[1]
+        lanes = ended.flatten(1, 2).int()
+        features = ended.new_empty(*ended.shape[:3], len(self.transform.weight), dtype=self._format())
+        places = 0
+        for width, module in zip(self.widths, self.convolutions, strict=True):
+            convolution = cast(nn.Linear, module)
+            filters = slice(places, places + len(convolution.weight))
+            places = filters.stop
+            table = self._table(convolution.weight, width)
+            inside = _look_up(table, sequences.int(), width).cummax(1).values
+            for t in range(prefixes):
+                first = length - width + 1 - min(length - width + 1, length - 1 - t)  # window with a later token
+                most = _look_up(table, lanes[t, :, first:], width).amax(1).view(*ended.shape[1:3], -1)
+                if first:
+                    most = torch.maximum(most, inside[:, None, first - 1])
+                torch.add(most, convolution.bias, out=features[t, ..., filters])
+        return torch.stack([self._judge(part.flatten(0, 1)).view(part.shape[:2]) for part in features])
+
+    def _table(self, weight: Tensor, width: int) -> Tensor:
+        """Return [w V, F]: what filters [F, w E] find in each token at each place of the window."""
+        places = weight.view(len(weight), width, -1).transpose(0, 1)
+        return torch.stack([functional.linear(self.embedding.weight, place) for place in places]).flatten(0, 1)
+
+    def _format(self) -> torch.dtype:
+        """Return the number format of products."""
+        kind = self.head.weight.device.type
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.head.weight.dtype
 
     def penalty(self) -> Tensor:
         """Return half the squared norm of the last layer, which the published code adds to its loss with weight .2."""
         return (self.head.weight.square().sum() + self.head.bias.square().sum()) / 2
+
+
+def _look_up(table: Tensor, tokens: Tensor, width: int) -> Tensor:
+    """Return [B, T - w + 1, F]: for each window of tokens [B, T] the sum of its rows of a table [w V, F]."""
+    places = torch.arange(0, len(table), len(table) // width, dtype=torch.int32, device=tokens.device)
+    windows = tokens.unfold(1, width, 1)
+    found = functional.embedding_bag((windows + places).flatten(0, 1), table, mode="sum")
+    return found.view(*windows.shape[:2], -1)
 
 
 class _Windows(torch.autograd.Function):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from training.precision import Precision, autocast
 from training.synthetic.lstm import SequenceModel, sequence_nll
 
 Watch = Callable[[int, SequenceModel], None]
@@ -42,9 +43,12 @@ def maximum_likelihood(
     settings: LikelihoodSettings,
     rng: torch.Generator,
     watch: Watch,
+    precision: Precision = "fp32",
 ) -> None:
     """Train `model` in place on sequences [B, T]; `held_out` is looked at for early stopping only."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
     batches = max(1, len(sequences) // settings.batch)
     best, kept = math.inf, None
     for epoch in range(settings.epochs):
@@ -56,11 +60,7 @@ def maximum_likelihood(
                 for group in optimizer.param_groups:
                     group["lr"] = settings.learning_rate * (1 - share)
             chosen = sequences[order[index * settings.batch : (index + 1) * settings.batch]]
-            loss = -model.log_probabilities(chosen).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            clip_grad_norm_(model.parameters(), settings.clip)
-            optimizer.step()
+            likelihood_step(model, optimizer, chosen, settings.clip, precision)
         if settings.early_stopping:
             nll = float(sequence_nll(model, held_out).mean())
             if nll < best:
@@ -69,3 +69,15 @@ def maximum_likelihood(
     if kept is not None:
         model.load_state_dict(kept)
     model.eval()
+
+
+def likelihood_step(
+    model: SequenceModel, optimizer: torch.optim.Optimizer, sequences: Tensor, clip: float, precision: Precision
+) -> None:
+    """Take one step of maximum likelihood on sequences [B, T]."""
+    with autocast(precision, sequences.device):
+        loss = -model.log_probabilities(sequences).mean()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()

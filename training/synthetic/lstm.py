@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.losses import chosen_log_probabilities
+from training.synthetic.drawing import TokenDrawer
+
 START = 0
 """Read before the first token; as in the published experiment it is also an ordinary token."""
-_BLOCK = 64
 _LANES = 1024
 
 Carried = tuple[Tensor, Tensor]
@@ -48,8 +50,9 @@ class SequenceModel(nn.Module):
 
     def log_probabilities(self, sequences: Tensor, temperature: float = 1.0) -> Tensor:
         """Return log P of each token [B, T] in sequences [B, T], of the distribution sharpened to `temperature`."""
-        logits = self.output(self.hidden(sequences)).flatten(0, 1).float() / temperature
-        return -functional.cross_entropy(logits, sequences.flatten(), reduction="none").view(sequences.shape)
+        logits = self.output(self.hidden(sequences)).flatten(0, 1)
+        sharpened = logits if temperature == 1 else logits / temperature
+        return chosen_log_probabilities(sharpened, sequences.flatten()).view(sequences.shape)
 
     @torch.no_grad()
     def draw(self, count: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
@@ -66,31 +69,16 @@ class SequenceModel(nn.Module):
         sequences = torch.empty(count, self.length, dtype=torch.long)
         sequences[:, :known] = begun
         previous = begun[:, -1:] if known else torch.full((count, 1), START)
+        drawer = self.drawer(temperature)
         for position in range(known, self.length):
             states, carried = self.advance(previous, carried)
-            logits = self.output(states[:, 0])
-            previous = draw_tokens(logits / temperature, torch.rand(count, generator=rng))[:, None]
+            previous = drawer(states[:, 0], torch.rand(count, 1, generator=rng))
             sequences[:, position] = previous[:, 0]
         return sequences
 
-
-def draw_tokens(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Return a token [B] for each row of logits [B, V], by inversion at `uniform` [B] in [0, 1).
-
-    The cumulative sum is taken over blocks of the vocabulary first and inside the one block that is hit afterwards:
-    a running sum over V numbers is the slowest thing about drawing a token on a CPU.
-    """
-    weights = torch.softmax(logits.float(), dim=1)
-    blocks = functional.pad(weights, (0, -weights.shape[1] % _BLOCK)).view(len(weights), -1, _BLOCK)
-    totals = blocks.sum(2).cumsum(1)
-    point = (uniform * totals[:, -1])[:, None]
-    hit = torch.searchsorted(totals, point, right=True).clamp(max=totals.shape[1] - 1)
-    inside = torch.take_along_dim(blocks, hit[:, :, None], dim=1).squeeze(1).cumsum(1)
-    rest = point - functional.pad(totals, (1, 0)).gather(1, hit)
-    place = torch.searchsorted(inside, rest, right=True)
-    # Rounding may leave the point behind its block's last token with any mass: that token is the one meant.
-    last = (inside < inside[:, -1:]).sum(1, keepdim=True)
-    return (hit * _BLOCK + torch.minimum(place, last)).squeeze(1).clamp(max=logits.shape[1] - 1)
+    def drawer(self, temperature: float = 1.0) -> TokenDrawer:
+        """Return what draws tokens from hidden states, of the output layer as it is now."""
+        return TokenDrawer(self.output, temperature, largest_state=1.0)  # an LSTM's states are tanh times a sigmoid
 
 
 @torch.no_grad()

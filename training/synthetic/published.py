@@ -21,8 +21,13 @@ from training.synthetic.lstm import START, Carried, SequenceModel
 Watch = Callable[[int, SequenceModel, dict[str, float]], None]
 """Told after how many rounds, the model, and what was measured on the way."""
 
+Score = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Turns sequences [B, T], and what goes on from their prefixes [T - 1, B, N, T], into [B] and [T - 1, B, N]."""
+
 _CPU = torch.device("cpu")
 _SCORED = 1024
+_LANES = 32768
+"""Sequences that are rolled out at once."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,9 @@ class PublishedSeqGAN:
         self.reals, self.held_out = reals, held_out
         self.schedule, self.precision, self.rng = schedule, precision, rng
         self.rollout_policy = copy.deepcopy(generator).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(generator.parameters(), lr=schedule.learning_rate)
+        self.optimizer = torch.optim.Adam(generator.parameters(), lr=schedule.learning_rate, fused=True)
         if discriminator is not None:
-            self.judge_optimizer = torch.optim.Adam(discriminator.parameters(), lr=schedule.judge_rate)
+            self.judge_optimizer = torch.optim.Adam(discriminator.parameters(), lr=schedule.judge_rate, fused=True)
 
     def run(self, watch: Watch) -> None:
         """Pretrain D, then play the rounds; `watch` sees G before the first and at the schedule's cadence."""
@@ -81,7 +86,15 @@ class PublishedSeqGAN:
                 watch(number, self.generator, metrics | self.judge_accuracy())
 
     def round(self) -> dict[str, float]:
-        """Take one step of G by its samples' Monte-Carlo rewards, then teach D by fresh sets of fakes."""
+        """Take one step of G, then teach D by fresh sets of fakes."""
+        reward = self.teach_generator()
+        if self.discriminator is not None:
+            for _ in range(self.schedule.judge_sets):
+                self.teach_judge()
+        return {"reward": reward}
+
+    def teach_generator(self) -> float:
+        """Take one step of G by its samples' Monte-Carlo rewards, and return their mean."""
         sequences = self.generator.draw(self.schedule.batch, self.rng)
         rewards = self.rewards(sequences)
         self.generator.train()
@@ -93,10 +106,7 @@ class PublishedSeqGAN:
         clip_grad_norm_(self.generator.parameters(), self.schedule.clip)
         self.optimizer.step()
         self._follow()
-        if self.discriminator is not None:
-            for _ in range(self.schedule.judge_sets):
-                self.teach_judge()
-        return {"reward": float(rewards.mean())}
+        return float(rewards.mean())
 
     def _follow(self) -> None:
         """Let the rollout policy follow G, its embeddings at once and the rest with a lag, as published."""
@@ -111,7 +121,15 @@ class PublishedSeqGAN:
         """Return the action value of every token of sequences [B, T]: D's mean probability over N rollouts."""
         if self.discriminator is None:
             return torch.ones(sequences.shape)
-        return monte_carlo(self.rollout_policy, self._probabilities, sequences, self.schedule.rollouts, self.rng)
+        return monte_carlo(self.rollout_policy, self.score, sequences, self.schedule.rollouts, self.rng)
+
+    @torch.no_grad()
+    def score(self, sequences: Tensor, ended: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D's probability of sequences [B, T] and of what goes on from their prefixes [T - 1, B, N, T]."""
+        assert self.discriminator is not None
+        self.discriminator.eval()
+        with autocast(self.precision, _CPU):
+            return self._probabilities(sequences), torch.sigmoid(self.discriminator.judge_endings(sequences, ended))
 
     @torch.no_grad()
     def _probabilities(self, sequences: Tensor) -> Tensor:
@@ -131,13 +149,18 @@ class PublishedSeqGAN:
         for _ in range(self.schedule.judge_epochs):
             order = torch.randperm(len(everything), generator=self.rng)
             for chosen in torch.split(order, self.schedule.batch):
-                with autocast(self.precision, _CPU):
-                    logits = self.discriminator(everything[chosen])
-                loss = functional.binary_cross_entropy_with_logits(logits, labels[chosen])
-                loss = loss + self.schedule.judge_penalty * self.discriminator.penalty()
-                self.judge_optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                self.judge_optimizer.step()
+                self.judge_step(everything[chosen], labels[chosen])
+
+    def judge_step(self, sequences: Tensor, labels: Tensor) -> None:
+        """Take one step of D on sequences [B, T] with labels [B], 1 for real."""
+        assert self.discriminator is not None
+        with autocast(self.precision, _CPU):
+            logits = self.discriminator(sequences)
+        loss = functional.binary_cross_entropy_with_logits(logits, labels)
+        loss = loss + self.schedule.judge_penalty * self.discriminator.penalty()
+        self.judge_optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.judge_optimizer.step()
 
     def judge_accuracy(self) -> dict[str, float]:
         """Return the share taken for real of fresh fakes, of the training reals, and of reals that D never saw.
@@ -154,28 +177,46 @@ class PublishedSeqGAN:
 
 
 @torch.no_grad()
-def monte_carlo(
-    policy: SequenceModel,
-    score: Callable[[Tensor], Tensor],
-    sequences: Tensor,
-    rollouts: int,
-    rng: torch.Generator,
-) -> Tensor:
+def monte_carlo(policy: SequenceModel, score: Score, sequences: Tensor, rollouts: int, rng: torch.Generator) -> Tensor:
     """Return [B, T]: the mean score of N sequences that go on from sequences[:, :t+1] by `policy` (equation 4).
 
-    `score` turns sequences [B, T] into [B]. The last token gets the score of the sequence itself. Prefix states are
-    shared: every sequence is read once, and its rollouts leave from the states on the way.
+    The last token gets the score of the sequence itself. Prefix states are shared: every sequence is read once, its
+    rollouts leave from the states on the way, and all of them are one batch that ends together and is scored at once.
     """
     policy.eval()
     count, length = sequences.shape
-    values = score(sequences)[:, None].expand(-1, length).clone()
-    carried: Carried | None = None
-    previous = torch.full((count, 1), START)
-    for t in range(length - 1):
-        _, carried = policy.advance(previous, carried)
-        previous = sequences[:, t : t + 1]
-        lanes = torch.arange(count).repeat_interleave(rollouts)
-        begun = (carried[0][:, lanes], carried[1][:, lanes])
-        ended = policy.go_on(sequences[lanes, : t + 1], begun, rng)
-        values[:, t] = score(ended).view(count, rollouts).mean(1)
+    values = torch.empty(count, length)
+    noise = [torch.rand(length - 1 - t, count, rollouts, generator=rng) for t in range(length - 1)]
+    for rows in torch.split(torch.arange(count), max(1, _LANES // (rollouts * max(1, length - 1)))):
+        ended = roll_out(policy, sequences[rows], [uniform[:, rows] for uniform in noise])
+        whole, going_on = score(sequences[rows], ended)
+        values[rows] = torch.cat((going_on.mean(2), whole[None])).T
     return values
+
+
+def roll_out(policy: SequenceModel, sequences: Tensor, noise: list[Tensor]) -> Tensor:
+    """Return [T - 1, B, N, T]: N sequences that go on from sequences[:, :t+1], for every t but the last.
+
+    `noise` holds for each t the numbers in [0, 1), [T - 1 - t, B, N], that its tokens are drawn by. Sequences that
+    leave from prefix t join the batch when the others have reached its next token; their first tokens are drawn from
+    the one distribution that they share.
+    """
+    count, length = sequences.shape
+    rollouts = noise[0].shape[2]
+    lanes = count * rollouts
+    ended = sequences[:, None].expand(-1, rollouts, -1).repeat(length - 1, 1, 1, 1)
+    written = ended.view(-1, length)
+    drawer = policy.drawer()
+    _, carried = policy.advance(torch.full((count, 1), START), None)
+    going: Carried = (carried[0][:, :0], carried[1][:, :0])
+    for t in range(length - 1):
+        alive = t * lanes
+        if t:
+            hidden, going = policy.advance(written[:alive, t : t + 1], going)
+            uniform = torch.cat([noise[earlier][t - earlier].flatten() for earlier in range(t)])
+            written[:alive, t + 1] = drawer(hidden[:, 0], uniform[:, None]).squeeze(1)
+        hidden, carried = policy.advance(sequences[:, t : t + 1], carried)
+        written[alive : alive + lanes, t + 1] = drawer(hidden[:, 0], noise[t][0]).flatten()
+        joining = [part.repeat_interleave(rollouts, 1) for part in carried]
+        going = (torch.cat((going[0], joining[0]), 1), torch.cat((going[1], joining[1]), 1))
+    return ended

@@ -65,9 +65,12 @@ class DensityRatioGAN:
         self.generator, self.phi = generator, phi
         self.reals, self.held_out, self.settings, self.rng = reals, held_out, settings, rng
         self.optimizer = torch.optim.AdamW(
-            generator.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            generator.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
-        self.judge_optimizer = torch.optim.Adam(phi.parameters(), lr=settings.judge_rate)
+        self.judge_optimizer = torch.optim.Adam(phi.parameters(), lr=settings.judge_rate, fused=True)
 
     def run(self, watch: Watch) -> None:
         """Play the rounds, the learning rate falling to nothing; phi's best state on held-out pairs is gone back to."""
