@@ -5,7 +5,7 @@ Two settings: `seqgan`, the field's standard one (vocabulary 5,000, length 20, b
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class Dialogue:
     """The sizes of the setting `dialogue`."""
 
     vocabulary: int = 8000
-    shape: TrunkConfig = TrunkConfig("transformer", 256, 2, 2, 4, 1024, 0.1)
+    shape: TrunkConfig = field(default_factory=TrunkConfig)
     context_tokens: int = 64
     reply_tokens: int = 24
     contexts: int = 64
@@ -95,7 +95,7 @@ def our_seqgan(precision: Precision, batch: int = BATCH, rollouts: int = ROLLOUT
 
 
 def pairs(sizes: Dialogue, count: int = 2048) -> Split:
-    """Return random pairs, their lengths spread as in the packaged chit-chat corpus: replies of 17 tokens on average."""
+    """Return random pairs; lengths are spread as in the packaged chit-chat corpus, replies of 17 tokens on average."""
     rng = np.random.default_rng(0)
     context = np.minimum(rng.gamma(4.0, 11.0, count).astype(int) + 2, sizes.context_tokens)
     reply = np.minimum(rng.gamma(2.2, 8.6, count).astype(int) + 2, sizes.reply_tokens)

@@ -189,6 +189,11 @@ def derive_seeds(seed: int, count: int) -> list[int]:
     return [seed, *others.tolist()][:count]
 
 
+def points_of(seeds: Tensor, longest: int) -> Tensor:
+    """Return [B, T]: the numbers in [0, 1) (float64) at which lanes with `seeds` [B] draw the tokens of a reply."""
+    return torch.stack([uniforms(seeds, position * _DRAWS) for position in range(longest)], dim=1)
+
+
 def _mix(x: Tensor) -> Tensor:
     # Right shifts must bring in zeros, and torch shifts int64 arithmetically: mask the sign's copies away.
     x = (x ^ ((x >> 30) & (2**34 - 1))) * -4658895280553007687

@@ -48,39 +48,41 @@ def chosen_log_probabilities(logits: Tensor, chosen: Tensor) -> Tensor:
 
 
 class _ChosenLogProbabilities(torch.autograd.Function):
-    """Cross-entropy that keeps the logits as they are and holds float32 copies of a few rows only.
+    """Cross-entropy that keeps probabilities in the logits' own format, and float32 copies of a few rows at a time.
 
-    Over a large vocabulary the copies that torch's own keeps for the way back (in float32, and once more as
-    probabilities) are the largest tensors of a step; passing over rows that are still in the cache is also faster.
+    Over a large vocabulary the float32 copies that torch's own makes both ways are the largest tensors of a step;
+    passing over rows that are still in the cache is also faster.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, chosen: Tensor) -> Tensor:
-        ctx.save_for_backward(logits, chosen)
-        rows = _rows_at_once(logits)
-        parts = zip(logits.split(rows), chosen.split(rows), strict=True)
-        found = [torch.log_softmax(part.float(), 1).gather(1, own[:, None]) for part, own in parts]
-        return torch.cat(found).squeeze(1) if found else logits.new_zeros(0, dtype=torch.float32)
+        chances = torch.empty_like(logits)
+        values = logits.new_empty(len(logits), dtype=torch.float32)
+        for part in _parts(logits):
+            own = logits[part].float()
+            likely = torch.softmax(own, 1)
+            # The likeliest token's chance never underflows, so the normaliser is found through it.
+            normaliser = own.amax(1) - likely.amax(1).log()
+            values[part] = own.gather(1, chosen[part, None]).squeeze(1) - normaliser
+            chances[part] = likely
+        ctx.save_for_backward(chances, chosen)
+        return values
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        logits, chosen = ctx.saved_tensors
-        slopes = torch.empty_like(logits)
-        rows = _rows_at_once(logits)
-        for start in range(0, len(logits), rows):
-            part = slice(start, start + rows)
-            weight = gradient[part, None]
-            slope = torch.softmax(logits[part].float(), 1).mul_(-weight)
-            slopes[part] = slope.scatter_add_(1, chosen[part, None], weight)
+        chances, chosen = ctx.saved_tensors
+        weight = gradient.to(chances.dtype)[:, None]
+        slopes = torch.empty_like(chances)
+        for part in _parts(chances):
+            torch.mul(chances[part], -weight[part], out=slopes[part]).scatter_add_(1, chosen[part, None], weight[part])
         return slopes, None
 
 
-def _rows_at_once(logits: Tensor) -> int:
-    """Return how many rows of logits [n, V] to pass over at once: on a CPU as many as its cache keeps."""
-    if logits.device.type != "cpu":
-        return max(1, 2**27 // logits.shape[1])
-    return 64 * torch.get_num_threads()
+def _parts(logits: Tensor) -> list[slice]:
+    """Return the rows of logits [n, V] in parts to pass over at once: on a CPU as many as its cache keeps."""
+    rows = 64 * torch.get_num_threads() if logits.device.type == "cpu" else max(1, 2**27 // logits.shape[1])
+    return [slice(start, start + rows) for start in range(0, len(logits), rows)]
 
 
 def negative_log_likelihood(log_probabilities: Tensor, mask: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from chatbot.decoding import Sampled, plain_sampling, write_replies
+from chatbot.decoding import Sampled
 from chatbot.discriminator import Discriminator, final_logits
-from chatbot.generator.interface import Generator, State
-from chatbot.tokenizer import START
+from chatbot.generator.interface import State
+from chatbot.generator.seq2seq import Seq2SeqGenerator
 from training.losses import reply_mask
+from training.search import in_parts, leave_from, roll_out
 
 UNFINISHED_PENALTY = 1.0
 
@@ -46,7 +47,7 @@ def dense_reward(logits: Tensor, mask: Tensor, discount: float) -> Tensor:
 
 @torch.no_grad()
 def monte_carlo_reward(
-    generator: Generator,
+    generator: Seq2SeqGenerator,
     discriminator: Discriminator,
     state: State,
     judged: State,
@@ -57,27 +58,19 @@ def monte_carlo_reward(
     """Return SeqGAN's action value of every token, [B, T]: D's mean probability of N replies that go on from it.
 
     `state` and `judged` are the encoded contexts of generator and discriminator, one lane for each reply. The last
-    token of a reply gets D's probability of the reply itself (Yu et al. 2017, equation 4). Prefix states are shared:
-    the reply is read once, and rollouts leave from the state at each of its tokens.
+    token of a reply gets D's probability of the reply itself (Yu et al. 2017, equation 4).
     """
-    tokens, mask = sampled.tokens, reply_mask(sampled.tokens)
-    count, longest = tokens.shape
-    values = torch.zeros(count, longest, device=tokens.device)
-    whole = torch.sigmoid(final_logits(discriminator(judged, tokens), tokens))
-    previous = torch.full_like(tokens[:, 0], START)
-    for t in range(longest):
-        _, state = generator.step(state, previous)
-        previous = tokens[:, t]
-        goes_on = (sampled.lengths > t + 1).nonzero().squeeze(1)
-        values[:, t] = whole
-        if len(goes_on):
-            lanes = goes_on.repeat_interleave(rollouts)
-            seeds = draw_seeds(len(lanes), rng, tokens.device)
-            settings = plain_sampling(len(lanes), seeds, generator.reply_tokens)
-            ended = write_replies(generator, state.select(lanes), settings, tokens[lanes, : t + 1]).tokens
-            scores = torch.sigmoid(final_logits(discriminator(judged.select(lanes), ended), ended))
-            values[goes_on, t] = scores.view(-1, rollouts).mean(1)
-    return values * mask
+    tokens = sampled.tokens
+    values = torch.sigmoid(final_logits(discriminator(judged, tokens), tokens))[:, None].repeat(1, tokens.shape[1])
+    owner, known = leave_from(sampled.lengths, rollouts)
+    seeds = draw_seeds(len(owner), rng, tokens.device)
+    scores = torch.empty(len(owner), device=tokens.device)
+    for part in in_parts(owner, len(tokens)):
+        rows, own = torch.unique(owner[part], return_inverse=True)
+        ended = roll_out(generator, state.select(rows), tokens[rows], own, known[part], seeds[part])
+        scores[part] = torch.sigmoid(final_logits(discriminator(judged.select(owner[part]), ended), ended))
+    values[owner[::rollouts], known[::rollouts] - 1] = scores.view(-1, rollouts).mean(1)
+    return values * reply_mask(tokens)
 
 
 def placebo_reward(kind: str, count: int, rng: torch.Generator, device: torch.device) -> Tensor:

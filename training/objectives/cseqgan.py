@@ -12,7 +12,7 @@ from torch import Tensor
 
 from chatbot.decoding import Sampled, plain_sampling, write_replies
 from chatbot.discriminator import Discriminator, final_logits
-from chatbot.generator.interface import Generator
+from chatbot.generator.seq2seq import Seq2SeqGenerator
 from training import baselines, rewards
 from training.batches import Batch, Batches
 from training.config import AdversarialConfig
@@ -53,8 +53,8 @@ class ConditionalSeqGAN:
 
     def __init__(
         self,
-        generator: Generator,
-        reference: Generator,
+        generator: Seq2SeqGenerator,
+        reference: Seq2SeqGenerator,
         discrimination: Discrimination,
         batches: Batches,
         config: AdversarialConfig,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.drawing import TokenDrawer
 from training.losses import chosen_log_probabilities
-from training.synthetic.drawing import TokenDrawer
 
 START = 0
 """Read before the first token; as in the published experiment it is also an ordinary token."""

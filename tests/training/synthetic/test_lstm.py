@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.drawing import draw_tokens
 from training.errors import RunError
-from training.synthetic.lstm import SequenceModel, draw_tokens, sequence_nll
+from training.synthetic.lstm import SequenceModel, sequence_nll
 from training.synthetic.oracle import LENGTH, draw_oracle, load_oracle
 
 ORACLE = Path(__file__).parents[4] / "shared" / "oracle" / "seqgan_oracle.npz"

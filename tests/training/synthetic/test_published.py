@@ -1,14 +1,18 @@
 """SeqGAN as published, and its discriminator: layouts, rewards, directions."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch.nn import functional
 
+from benchmarks.plain_seqgan import PlainDiscriminator, PlainGenerator, PlainSeqGAN
+from training.drawing import draw_tokens
+from training.precision import autocast
 from training.synthetic.cnn import ConvolutionalDiscriminator
 from training.synthetic.lstm import SequenceModel
-from training.synthetic.published import PublishedSeqGAN, Schedule, monte_carlo
+from training.synthetic.published import PublishedSeqGAN, Schedule, Score, monte_carlo, roll_out
 
 VOCABULARY, LENGTH = 11, 6
 
@@ -26,6 +30,15 @@ def game(judged: bool = True, **changes: float) -> PublishedSeqGAN:
     reals = torch.randint(0, 4, (128, LENGTH), generator=rng)  # real language has four words
     schedule = Schedule(**{"rounds": 2, "rollouts": 4, "pretraining": 1, "judge_sets": 1, **changes})  # type: ignore[arg-type]
     return PublishedSeqGAN(generator, judge if judged else None, reals, reals.clone(), schedule, "fp32", rng)
+
+
+def scoring(opinion: Callable[[torch.Tensor], torch.Tensor]) -> Score:
+    """Return a score that knows each sequence by itself."""
+
+    def score(sequences: torch.Tensor, ended: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return opinion(sequences), opinion(ended.flatten(0, 2)).view(ended.shape[:3])
+
+    return score
 
 
 def test_windows_are_the_convolutions_and_so_are_their_gradients() -> None:
@@ -62,7 +75,9 @@ def test_every_sample_and_step_gets_its_own_known_reward() -> None:
     """A judge that reads the first token: prefix t of sample i is worth it, whatever the rollouts go on with."""
     generator, _ = models()
     sequences = torch.randint(0, VOCABULARY, (9, LENGTH), generator=torch.Generator().manual_seed(2))
-    rewards = monte_carlo(generator, lambda rows: rows[:, 0].float(), sequences, 3, torch.Generator().manual_seed(0))
+    rewards = monte_carlo(
+        generator, scoring(lambda rows: rows[:, 0].float()), sequences, 3, torch.Generator().manual_seed(0)
+    )
     assert torch.equal(rewards, sequences[:, :1].float().expand(-1, LENGTH))
 
 
@@ -71,7 +86,7 @@ def test_a_step_is_worth_the_mean_of_what_may_follow() -> None:
     generator, _ = models()
     sequences = torch.randint(0, VOCABULARY, (4, LENGTH), generator=torch.Generator().manual_seed(3))
     rng = torch.Generator().manual_seed(4)
-    rewards = monte_carlo(generator, lambda rows: (rows[:, -1] == 1).float(), sequences, 4000, rng)
+    rewards = monte_carlo(generator, scoring(lambda rows: (rows[:, -1] == 1).float()), sequences, 4000, rng)
     with torch.no_grad():
         logits = generator.output(generator.hidden(sequences))[:, -1]
     expected = torch.softmax(logits, 1)[:, 1]
@@ -86,7 +101,9 @@ def test_one_samples_reward_does_not_depend_on_the_others() -> None:
     changed = sequences.clone()
     changed[1:] = 0
     one, other = (
-        monte_carlo(generator, lambda rows: torch.sigmoid(judge(rows)), rows, 2, torch.Generator().manual_seed(6))[0]
+        monte_carlo(
+            generator, scoring(lambda rows: torch.sigmoid(judge(rows))), rows, 2, torch.Generator().manual_seed(6)
+        )[0]
         for rows in (sequences, changed)
     )
     torch.testing.assert_close(one, other)
@@ -98,7 +115,7 @@ def test_the_placebo_rewards_everything_alike() -> None:
 
 def test_a_round_raises_what_the_judge_rewards() -> None:
     play = game(judge_sets=0, learning_rate=0.02)
-    play._probabilities = lambda rows: (rows == 2).float().mean(1)  # type: ignore[method-assign]
+    play.score = scoring(lambda rows: (rows == 2).float().mean(1))  # type: ignore[method-assign]
     before = float((play.generator.draw(2000, play.rng) == 2).float().mean())
     for _ in range(25):
         play.round()
@@ -138,3 +155,70 @@ def test_a_game_is_its_seeds(judged: bool) -> None:
         play.run(lambda number, model, metrics: None)
         weights.append(play.generator.output.weight.detach().clone())
     assert torch.equal(*weights)
+
+
+def test_rollouts_of_all_prefixes_at_once_are_those_of_each_prefix_read_anew() -> None:
+    generator, _ = models()
+    count, rollouts = 5, 3
+    sequences = torch.randint(0, VOCABULARY, (count, LENGTH), generator=torch.Generator().manual_seed(7))
+    rng = torch.Generator().manual_seed(8)
+    noise = [torch.rand(LENGTH - 1 - t, count, rollouts, generator=rng) for t in range(LENGTH - 1)]
+    with torch.no_grad():
+        found = roll_out(generator.eval(), sequences, noise)
+        for t in range(LENGTH - 1):
+            for row in range(count):
+                for number in range(rollouts):
+                    written = sequences[row, : t + 1].tolist()
+                    for uniform in noise[t][:, row, number]:
+                        read = torch.tensor([[0, *written]])
+                        logits = generator.output(generator.advance(read, None)[0][:, -1])
+                        written.append(int(draw_tokens(logits, uniform[None])))
+                    assert found[t, row, number].tolist() == written
+
+
+def test_endings_are_judged_as_each_would_be_by_itself() -> None:
+    for embedding, length in ((7, LENGTH), (16, 20)):
+        judge = ConvolutionalDiscriminator(VOCABULARY, length, embedding).eval()
+        sequences = torch.randint(0, VOCABULARY, (4, length), generator=torch.Generator().manual_seed(9))
+        ended = sequences[:, None].expand(-1, 3, -1).repeat(length - 1, 1, 1, 1)
+        for t in range(length - 1):
+            ended[t, :, :, t + 1 :] = torch.randint(0, VOCABULARY, (4, 3, length - 1 - t))
+        with torch.no_grad():
+            expected = judge(ended.flatten(0, 2)).view(ended.shape[:3])
+        torch.testing.assert_close(judge.judge_endings(sequences, ended), expected)
+        with autocast("bf16", torch.device("cpu")):
+            rough = judge.judge_endings(sequences, ended)
+        torch.testing.assert_close(rough, expected, atol=0.05, rtol=0.05)
+
+
+def test_a_search_in_parts_is_the_search_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = game()
+    sequences = torch.randint(0, VOCABULARY, (6, LENGTH), generator=torch.Generator().manual_seed(5))
+    play.rng.manual_seed(0)
+    whole = play.rewards(sequences)
+    monkeypatch.setattr("training.synthetic.published._LANES", 40)
+    play.rng.manual_seed(0)
+    torch.testing.assert_close(play.rewards(sequences), whole)
+
+
+def test_the_plain_reference_is_the_same_estimator() -> None:
+    """The benchmark's reference and ours agree: the same D on the same sequences, and the same mean reward."""
+    torch.manual_seed(0)
+    length = 6
+    ours, theirs = SequenceModel(VOCABULARY, length, 8, 8), PlainGenerator(VOCABULARY, length, 8)
+    theirs.load_state_dict(ours.state_dict())
+    judge, plain = ConvolutionalDiscriminator(VOCABULARY, length), PlainDiscriminator(VOCABULARY, length)
+    state = judge.state_dict()
+    for index, width in enumerate(judge.widths):
+        name = f"convolutions.{index}.weight"
+        state[name] = state[name].view(len(state[name]), 1, width, 64)
+    plain.load_state_dict(state)
+    sequences = torch.randint(0, VOCABULARY, (3, length), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(plain.eval()(sequences), judge.eval()(sequences))
+        for head in (judge.head, plain.head):  # an opinion that differs from sequence to sequence
+            head.weight.mul_(20)
+    schedule = Schedule(batch=3, rollouts=600)
+    play = PublishedSeqGAN(ours, judge, sequences, sequences, schedule, "fp32", torch.Generator().manual_seed(2))
+    reference = PlainSeqGAN(theirs, plain, 600)
+    torch.testing.assert_close(play.rewards(sequences), reference.rewards(sequences), atol=0.05, rtol=0)

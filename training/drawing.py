@@ -19,9 +19,21 @@ _SAFE = 100.0
 
 def draw_tokens(logits: Tensor, uniform: Tensor) -> Tensor:
     """Return a token [n] for each row of logits [n, V], by inversion at `uniform` [n] in [0, 1)."""
+    drawn = [
+        _draw_some(rows, points)
+        for rows, points in zip(torch.split(logits, _rows(logits)), torch.split(uniform, _rows(logits)), strict=True)
+    ]
+    return torch.cat(drawn)
+
+
+def _draw_some(logits: Tensor, uniform: Tensor) -> Tensor:
     weights = torch.softmax(logits.float(), dim=1)
     padded = functional.pad(weights, (0, -weights.shape[1] % _BLOCK))
     return _invert(padded, uniform[:, None], logits.shape[1]).squeeze(1)
+
+
+def _rows(tensor: Tensor) -> int:
+    return _ROWS * torch.get_num_threads() if tensor.device.type == "cpu" else _ROWS_ON_GPU
 
 
 class TokenDrawer:
@@ -40,12 +52,11 @@ class TokenDrawer:
         self.bias = functional.pad(output.bias.detach().float() * scale, (0, spare), value=-math.inf)
         bound = self.weight.abs().sum(1).max() * largest_state + self.bias[: self.vocabulary].abs().max()
         self.safe = bool(bound < _SAFE)
-        on_cpu = self.weight.device.type == "cpu"
-        self.rows = _ROWS * torch.get_num_threads() if on_cpu else _ROWS_ON_GPU
+        self.rows = _rows(self.weight)
 
     def __call__(self, hidden: Tensor, uniform: Tensor) -> Tensor:
         """Return tokens [n, N] drawn after hidden states [n, H], by inversion at `uniform` [n, N] in [0, 1)."""
-        parts = zip(hidden.split(self.rows), uniform.split(self.rows), strict=True)
+        parts = zip(torch.split(hidden, self.rows), torch.split(uniform, self.rows), strict=True)
         return torch.cat([self._draw(some, points) for some, points in parts])
 
     def _draw(self, hidden: Tensor, uniform: Tensor) -> Tensor:
@@ -62,10 +73,10 @@ def _invert(weights: Tensor, uniform: Tensor, vocabulary: int) -> Tensor:
     V numbers it is the slowest thing about drawing a token on a CPU.
     """
     blocks = weights.view(len(weights), -1, _BLOCK)
-    totals = blocks.sum(2).cumsum(1)
+    totals = blocks.sum(2).double().cumsum(1)
     point = uniform * totals[:, -1:]
     hit = torch.searchsorted(totals, point, right=True).clamp(max=totals.shape[1] - 1)
-    inside = blocks[torch.arange(len(blocks), device=hit.device)[:, None], hit].cumsum(2)
+    inside = blocks[torch.arange(len(blocks), device=hit.device)[:, None], hit].double().cumsum(2)
     rest = point - functional.pad(totals, (1, 0)).gather(1, hit)
     place = torch.searchsorted(inside, rest[..., None], right=True).squeeze(2)
     # Rounding may leave the point behind its block's last token with any mass: that token is the one meant.
