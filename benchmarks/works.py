@@ -15,13 +15,14 @@ from benchmarks.plain_seqgan import PlainDiscriminator, PlainGenerator, PlainSeq
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import Architecture, TrunkConfig
-from chatbot.tokenizer import SMALLEST_VOCABULARY, TURN
+from chatbot.tokenizer import TURN
 from training.batches import Batch, Batches, make_batch
 from training.config import AdversarialConfig, DataConfig, DiscriminatorConfig, MLEConfig
 from training.corpus.dataset import Split
 from training.objectives.cseqgan import ConditionalSeqGAN
 from training.objectives.discrimination import Discrimination, fresh_fakes
 from training.objectives.mle import MaximumLikelihood
+from training.objectives.policy import force
 from training.precision import Precision
 from training.synthetic.cnn import ConvolutionalDiscriminator
 from training.synthetic.likelihood import likelihood_step
@@ -167,9 +168,19 @@ def our_dialogue(sizes: Dialogue, precision: Precision) -> Steps:
     def step(objective: ConditionalSeqGAN, batch: Batch) -> None:
         objective.update(batch, objective.reward(batch), 0.0)
 
+    written = batches.next()
+    replies = play.reward(written).sampled.tokens
+    same = Batch(written.context.repeat_interleave(sizes.samples, 0), replies)
+
+    def likelihood_of_same() -> None:
+        likelihood.optimizer.zero_grad(set_to_none=True)
+        force(generator, same, 1.0, precision)
+        likelihood.optimizer.step()
+
     return {
         "mle_step": lambda: likelihood.step(0.5),
-        "generator_step": lambda: step(play, batches.next()),
+        "mle_step_512": likelihood_of_same,
+        "generator_step": lambda: step(play, written),
         "generator_step_mc": lambda: step(search, few),
         "discriminator_step": lambda: discrimination.learn(judged, fakes),
     }
@@ -184,6 +195,3 @@ def tokens_of_mle(sizes: Dialogue) -> float:
 def architecture(sizes: Dialogue, name: Architecture) -> Dialogue:
     """Return the same sizes with another architecture."""
     return replace(sizes, shape=replace(sizes.shape, architecture=name))
-
-
-assert SMALLEST_VOCABULARY < VOCABULARY

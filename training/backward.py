@@ -6,6 +6,7 @@ low. The model lives in the run as the bundle `backward`, and in the run state w
 
 from chatbot.bundle import Bundle, Limits, load_bundle, save_bundle
 from chatbot.generator.seq2seq import Seq2SeqGenerator
+from training import ranks
 from training.batches import Batch
 from training.config import Config
 from training.loop import Cadence
@@ -39,12 +40,16 @@ def turned_pairs(session: Session) -> list[Batch]:
 
 
 def keep_backward(session: Session, model: Seq2SeqGenerator, step: int, metrics: dict[str, float]) -> None:
-    """Write the model as the bundle `backward` of the run."""
+    """Write the model as the bundle `backward` of the run: rank 0 does, the others wait for it."""
+    if ranks.number():
+        ranks.wait()
+        return
     data = session.config.data
     info = {"recipe": session.about["recipe"], "stage": "backward", "step": step, "metrics": metrics}
     limits = Limits(data.context_tokens, data.reply_tokens)
     bundle = Bundle(model, None, session.tokenizer, limits, _CARD, info)
     save_bundle(bundle, session.run.directory / BACKWARD)
+    ranks.wait()
 
 
 def load_backward(session: Session) -> Seq2SeqGenerator:

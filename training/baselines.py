@@ -6,6 +6,8 @@ A discriminator's probability is never negative: without a baseline every sample
 import torch
 from torch import Tensor
 
+from training import ranks
+
 
 def leave_one_out(values: Tensor, mask: Tensor) -> Tensor:
     """Return for each sample the mean of the other K-1 of its context, at the same token (Kool et al. 2019).
@@ -29,7 +31,7 @@ class MovingAverage:
 
     def value(self, values: Tensor, mask: Tensor) -> Tensor:
         """Return the mean before this batch (the first time: of this batch), then take the batch in."""
-        current = float((values * mask).sum() / mask.sum().clamp(min=1))
+        current = float(ranks.total((values * mask).sum()) / ranks.total(mask.sum()).clamp(min=1))
         before = current if self._mean is None else self._mean
         self._mean = self._decay * before + (1 - self._decay) * current
         return torch.full_like(values, before)

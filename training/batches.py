@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training import ranks
 from training.config import DataConfig
 from training.corpus.dataset import Split
 from training.errors import RunError
@@ -43,11 +44,15 @@ class Batches:
         *,
         by_length: bool = True,
     ) -> None:
-        """Raises RunError when the split has fewer than two pairs."""
+        """Raises RunError when the split has fewer than two pairs, or when ranks cannot share a batch of `size`."""
         if len(split) < 2:
             raise RunError(f"the split has {len(split)} pairs, expected at least 2")
         self._split = split
         self._size = min(size, len(split))
+        if self._size % ranks.count():
+            raise RunError(
+                f"batches of {self._size} pairs cannot be shared by {ranks.count()} ranks: expected a multiple"
+            )
         self._data = data
         self._seed = seed
         self._device = device
@@ -64,7 +69,7 @@ class Batches:
             self._order = self._shuffled()
         indices = self._order[self._position]
         self._position += 1
-        return make_batch(self._split, indices, self._data, self._device)
+        return make_batch(self._split, indices[ranks.number() :: ranks.count()], self._data, self._device)
 
     @property
     def epochs(self) -> float:

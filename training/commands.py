@@ -52,6 +52,7 @@ def train(
     feedback: Sequence[Path] = (),
 ) -> None:
     """Begin a run, or continue one."""
+    from training import ranks
     from training.composition import compose
     from training.session import PRODUCT
     from training.train import begin
@@ -59,14 +60,20 @@ def train(
 
     keep_freed_memory()
     with Display() as display:
+        report = display.report if not ranks.number() else _nothing
         if resume:
             asked = compose(recipe, preset, settings) if recipe and (preset or settings) else None
-            continue_run(out, display.report, asked, feedback)
+            continue_run(out, report, asked, feedback)
         else:
             if recipe is None or data is None:
                 raise ConfigError("train needs a recipe and --data (or --resume and --out)")
-            begin(compose(recipe, preset, settings), recipe, data, out, display.report, feedback)
+            begin(compose(recipe, preset, settings), recipe, data, out, report, feedback)
+    if not ranks.number():
         typer.echo(f"The best model is in {out / PRODUCT}; try: rejoinder serve --models {out}")
+
+
+def _nothing(stage: str, share: float | None, line: str) -> None:
+    """Say nothing: one rank speaks for all."""
 
 
 def bench_oracle(

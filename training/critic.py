@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training import ranks
+
 
 class Critic:
     """Predict returns from hidden states, which get no gradient: the generator is not bent to please the critic."""
@@ -32,9 +34,10 @@ class Critic:
         """Take one step towards returns [N, T, R] where mask [N, T] is true; return the squared error before it."""
         with torch.autocast(hidden.device.type, enabled=False):
             error = self.head(hidden.detach().float()) - returns.detach().float()
-        loss = (error.square().sum(-1) * mask).sum() / mask.sum().clamp(min=1)
+        loss = (error.square().sum(-1) * mask).sum() / mask.sum().clamp(min=1) * ranks.weight(mask.sum())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        ranks.average_gradients(self.head.parameters())
         self.optimizer.step()
         return float(loss.detach())
 

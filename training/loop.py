@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from training import ranks
 from training.errors import RunError
 
 
@@ -92,7 +93,7 @@ def run_stage(objective: Objective, cadence: Cadence, progress: Progress, watch:
     gathered: list[dict[str, float]] = []
     while not progress.finished:
         share = _share(progress, cadence, time.monotonic() - clock)
-        metrics = objective.step(share)
+        metrics = ranks.mean(objective.step(share))
         gathered.append(metrics)
         progress.step += 1
         progress.seconds = time.monotonic() - clock
@@ -101,7 +102,7 @@ def run_stage(objective: Objective, cadence: Cadence, progress: Progress, watch:
         broken = _not_finite(metrics)
         progress.finished = share >= 1 and not broken
         if broken or progress.finished or progress.step % cadence.evaluate_every == 0:
-            verdict = Verdict({}, broken) if broken else watch.evaluate(progress.step)
+            verdict = Verdict({}, broken) if broken else ranks.first(watch.evaluate(progress.step))
             speed = {"steps_per_second": progress.step / max(progress.seconds, 1e-9)}
             watch.log(progress.step, {**_mean(gathered), **speed, **verdict.metrics})
             gathered = []
@@ -136,7 +137,8 @@ def _not_finite(metrics: dict[str, float]) -> list[str]:
 
 def _share(progress: Progress, cadence: Cadence, seconds: float) -> float:
     by_time = seconds / (60 * cadence.minutes) if cadence.minutes else 0.0
-    return min(1.0, max(progress.step / cadence.steps, by_time))
+    # Clocks differ: all ranks go by that of the first.
+    return float(min(1.0, max(progress.step / cadence.steps, ranks.first(by_time) if cadence.minutes else 0.0)))
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float]:

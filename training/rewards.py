@@ -12,6 +12,7 @@ from chatbot.decoding import Sampled
 from chatbot.discriminator import Discriminator, final_logits
 from chatbot.generator.interface import State
 from chatbot.generator.seq2seq import Seq2SeqGenerator
+from training import ranks
 from training.losses import reply_mask
 from training.search import in_parts, leave_from, roll_out
 
@@ -88,7 +89,7 @@ def advantages(components: list[tuple[float, Tensor]], baselines: list[Tensor], 
     total = torch.zeros_like(mask, dtype=torch.float32)
     for (weight, rewards), baseline in zip(components, baselines, strict=True):
         centred = (rewards - baseline) * mask
-        spread = (centred.square().sum() / mask.sum().clamp(min=1)).sqrt()
+        spread = (ranks.total(centred.square().sum()) / ranks.total(mask.sum()).clamp(min=1)).sqrt()
         total = total + weight * centred / spread.clamp(min=1e-3)
     return (total.clamp(-clip, clip) * mask).float()
 

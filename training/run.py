@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import torch
 
+from training import ranks
 from training.composition import from_tree, to_tree
 from training.config import Config
 from training.errors import RunError
@@ -37,6 +38,8 @@ class Run:
     @classmethod
     def create(cls, directory: Path, config: Config, about: dict[str, Any]) -> "Run":
         """Begin a run in a directory that is new or empty. Raises RunError when something is there already."""
+        if ranks.number():
+            return cls(directory)
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise RunError(f"{directory} is not empty; continue that run with --resume or name another directory")
         try:
@@ -62,6 +65,8 @@ class Run:
 
     def log(self, step: int, stage: str, metrics: dict[str, float]) -> None:
         """Append one line of metrics; a number that is not finite, which JSON has no word for, is null."""
+        if ranks.number():
+            return
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         self._append(METRICS, {"step": step, "stage": stage, **finite})
         if self._written != stage:
@@ -76,7 +81,7 @@ class Run:
 
     def show(self, step: int, stage: str, rows: list[dict[str, str]]) -> None:
         """Append replies for people to read."""
-        for row in rows:
+        for row in rows if not ranks.number() else []:
             self._append(SAMPLES, {"step": step, "stage": stage, **row})
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -120,7 +125,7 @@ class Run:
         return path.stat().st_size if path.is_file() else 0
 
     def _truncate(self, sizes: dict[str, int]) -> None:
-        for name, size in sizes.items():
+        for name, size in sizes.items() if not ranks.number() else ():
             if self._size(name) > size:
                 os.truncate(self.directory / name, size)
 

@@ -11,6 +11,7 @@ from chatbot.bundle import Bundle, Limits, save_bundle
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import Tokenizer
+from training import ranks
 from training.batches import Batches, make_batch
 from training.card import model_card
 from training.config import Config, Stage
@@ -53,7 +54,10 @@ class Session:
     """What people said of replies, if the run was given it."""
 
     def keep(self, name: str, step: int, stage: Stage, metrics: dict[str, float]) -> None:
-        """Write the models as the bundle `name` of the run."""
+        """Write the models as the bundle `name` of the run: rank 0 does, the others wait for it."""
+        if ranks.number():
+            ranks.wait()
+            return
         info: dict[str, Any] = {"recipe": self.about["recipe"], "stage": stage, "step": step, "metrics": metrics}
         if self.feedback is not None and stage != "mle":
             info["feedback"] = described(self.feedback, self.config.feedback)
@@ -61,6 +65,7 @@ class Session:
         limits = Limits(self.config.data.context_tokens, self.config.data.reply_tokens)
         card = model_card(self.config, self.about, self.data.summary, info)
         save_bundle(Bundle(self.generator, judged, self.tokenizer, limits, card, info), self.run.directory / name)
+        ranks.wait()
 
     def batches(self, size: int, salt: int, *, by_length: bool = False) -> Batches:
         """Return training batches in an order of their own for each `salt`; of like length for likelihood only."""
@@ -83,7 +88,7 @@ class Session:
             make_batch(split, spread_over(split, judge.held_out), self.config.data, self.device),
             judge,
             self.precision,
-            self.rng,
+            ranks.own_stream(self.rng),
             one_prefix=self.config.adversarial.credit == "regs",
             feedback=self._taught(),
         )

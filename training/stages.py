@@ -10,6 +10,7 @@ from torch import nn
 from chatbot.bundle import load_bundle
 from chatbot.decoding import Sampled
 from chatbot.generator.seq2seq import Seq2SeqGenerator
+from training import ranks
 from training.backward import backward_cadence, keep_backward, learn_backwards, turned_pairs
 from training.config import Stage
 from training.evaluation.probe import held_out_nll, measure, shown
@@ -57,7 +58,7 @@ class _StageWatch:
         if stage != "mle":
             self.reference = load_bundle(session.run.directory / REFERENCE, session.device).generator
         if stage == "adversarial" and self.reference is not None:
-            self.start, _ = measure(self.reference, session.probe, session.precision, None)
+            self.start = ranks.first(measure(self.reference, session.probe, session.precision, None)[0])
         self.models: dict[str, nn.Module] = {"generator": session.generator, "discriminator": session.discriminator}
         self.objective, self.cadence = self._plan()
         self.measured: tuple[Probe, Sampled] | None = None
@@ -89,11 +90,12 @@ class _StageWatch:
             return self._evaluate_backward(step)
         if self.measured is None or stage != "discriminator":  # while D is pretrained the generator stays as it is
             self.measured = measure(session.generator, session.probe, session.precision, self.reference)
-        probe, sampled = self.measured
+        probe, sampled = ranks.first(self.measured[0]), self.measured[1]
         metrics = {f"valid_{key}": value for key, value in dataclasses.asdict(probe).items()}
         judge = self._judge()
         if judge is not None:
-            metrics |= judge.measure()
+            metrics |= ranks.first(judge.measure())
+            judge.accuracy = metrics["d_accuracy"]
         session.run.show(step, stage, shown(session.probe, sampled, session.tokenizer, session.config.evaluation.shown))
         broken = [] if self.start is None else alarms(probe, self.start, session.probe.human_length)
         # What is pretrained is kept at its best; the adversarial stage moves on, as long as it is healthy.
@@ -107,7 +109,7 @@ class _StageWatch:
     def _evaluate_backward(self, step: int) -> Verdict:
         session, model = self.session, self.models["backward"]
         assert isinstance(model, Seq2SeqGenerator)
-        nll = held_out_nll(model, turned_pairs(session), session.precision)
+        nll = ranks.first(held_out_nll(model, turned_pairs(session), session.precision))
         if nll < self.progress.best:
             self.progress.best = nll
             keep_backward(session, model, step, {"valid_nll": nll})
@@ -121,6 +123,8 @@ class _StageWatch:
     def save(self) -> None:
         """Write the run state."""
         session = self.session
+        if ranks.number():
+            return
         state: dict[str, Any] = {
             "stage": self.stage,
             "progress": dataclasses.asdict(self.progress),
@@ -143,6 +147,8 @@ class _StageWatch:
         torch.set_rng_state(state["torch_rng"])
         if session.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], session.device)
+        if ranks.count() > 1:
+            torch.manual_seed(torch.initial_seed() + ranks.number())  # dropout differs between ranks
 
     def snapshot(self) -> Any:
         """Return a copy of the models and the objective's state."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import SMALLEST_VOCABULARY
+from training import ranks
 from training.backward import load_backward
 from training.config import Config, System
 from training.errors import ConfigError
@@ -69,11 +70,11 @@ def _gan(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
 
 
 def _wgan(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
-    return WassersteinGAN(_players(session, BETAS), session.config.wgan, session.rng)
+    return WassersteinGAN(_players(session, BETAS), session.config.wgan, ranks.own_stream(session.rng))
 
 
 def _gumbel(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
-    return GumbelSoftmaxGAN(_players(session), session.config.gumbel, session.rng)
+    return GumbelSoftmaxGAN(_players(session), session.config.gumbel, ranks.own_stream(session.rng))
 
 
 def _judged(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
@@ -94,7 +95,7 @@ def _judged(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjecti
         adversarial,
         judged,
         session.precision,
-        session.rng,
+        ranks.own_stream(session.rng),
     )
 
 

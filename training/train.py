@@ -12,6 +12,7 @@ from chatbot.bundle import Bundle, bundle_digest, finish_interrupted_save, load_
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import Tokenizer
+from training import ranks
 from training.composition import to_tree
 from training.config import Config
 from training.corpus.dataset import PreparedDataset
@@ -62,7 +63,11 @@ def begin(config: Config, recipe: str, data: Path, out: Path, report: Report, fe
         "threads": torch.get_num_threads(),
         "feedback": _named(said_by_people),
     }
-    run = Run.create(out, config, about)
+    config, about = ranks.first((config, about))
+    failed = _begun(out, config, about) if not ranks.number() else None
+    if failed := ranks.first(failed):
+        raise RunError(failed)
+    run = Run(out)
     report("start", None, f"{recipe} on {device}, {precision}")
     if said := advice(config, dataset.summary["vocabulary"]["used"]):
         report("start", None, said)
@@ -78,8 +83,12 @@ def resume(out: Path, report: Report, expected: Config | None = None, feedback: 
     exports, are refused. Exports that have moved are found where `feedback` says.
     """
     run, config, about = Run.reopen(out)
+    if ranks.number():
+        ranks.wait()
     for name in (PRODUCT, REFERENCE, BACKWARD):
         finish_interrupted_save(out / name)
+    if not ranks.number():
+        ranks.wait()
     if expected is not None:
         _refuse_changes(config, expected)
     data = PreparedDataset.open(Path(about["data"]))
@@ -128,6 +137,9 @@ def _train(
         report,
         feedback,
     )
+    ranks.same_weights((session.generator, session.discriminator))
+    if ranks.count() > 1:
+        torch.manual_seed(config.seed + ranks.number())  # dropout differs between ranks
     # A start bundle has been through maximum likelihood: an adversarial recipe begins after it, `mle` continues it.
     stages = [s for s in config.stages if start is None or s != "mle" or len(config.stages) == 1]
     if start is not None and stages[0] != "mle" and not (run.directory / REFERENCE).is_dir():
@@ -146,6 +158,15 @@ def _train(
             progress, state = Progress(), None
     finally:
         run.close()
+
+
+def _begun(out: Path, config: Config, about: dict[str, Any]) -> str:
+    """Make the run directory; return what stands in the way, nothing if nothing does."""
+    try:
+        Run.create(out, config, about)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def _begin_discriminator(session: Session, start: Bundle | None) -> None:

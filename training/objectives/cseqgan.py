@@ -13,7 +13,7 @@ from torch import Tensor
 from chatbot.decoding import Sampled, plain_sampling, write_replies
 from chatbot.discriminator import Discriminator, final_logits
 from chatbot.generator.seq2seq import Seq2SeqGenerator
-from training import baselines, rewards
+from training import baselines, ranks, rewards
 from training.batches import Batch, Batches
 from training.config import AdversarialConfig
 from training.critic import Critic
@@ -95,7 +95,8 @@ class ConditionalSeqGAN:
         discriminator.eval()
         with autocast(self.precision, batch.context.device):
             state = self.generator.encode(batch.context).select(lanes)
-            seeds = rewards.draw_seeds(len(lanes), self.rng, lanes.device)
+            seeds = rewards.draw_seeds(len(lanes) * ranks.count(), self.rng, lanes.device)
+            seeds = ranks.share(seeds.view(-1, config.samples)).flatten()
             sampled = write_replies(
                 self.generator, state, plain_sampling(len(lanes), seeds, self.generator.reply_tokens)
             )
@@ -118,13 +119,17 @@ class ConditionalSeqGAN:
         """Return the one or two components of the reward."""
         config, (count, longest) = self.config, sampled.tokens.shape
         if config.reward != "discriminator":
-            return [Component.of_replies(rewards.placebo_reward(config.reward, count, self.rng, lanes.device), longest)]
+            return [
+                Component.of_replies(
+                    rewards.placebo_reward(config.reward, count, ranks.own_stream(self.rng), lanes.device), longest
+                )
+            ]
         mask = reply_mask(sampled.tokens)
         judged = discriminator.encode(batch.context).select(lanes)
         if config.credit == "mc":
             start = self.generator.encode(batch.context).select(lanes)
             values = rewards.monte_carlo_reward(
-                self.generator, discriminator, start, judged, sampled, config.rollouts, self.rng
+                self.generator, discriminator, start, judged, sampled, config.rollouts, ranks.own_stream(self.rng)
             )
             return [Component(1.0, values, mask)]
         logits = discriminator(judged, sampled.tokens)

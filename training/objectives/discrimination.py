@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from chatbot.decoding import plain_sampling, write_replies
 from chatbot.discriminator import Discriminator, final_logits
 from chatbot.generator.interface import Generator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import PAD
+from training import ranks
 from training.batches import Batch, Batches
 from training.config import DiscriminatorConfig
 from training.feedback.agreement import agreement, all_margins, margins
@@ -181,7 +181,7 @@ class Discrimination:
             loss = loss + feedback.config.preference * pairwise_preference(margin, torch.zeros_like(margin))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        clip_grad_norm_(self.discriminator.parameters(), self.config.clip)
+        ranks.clip_gradients(self.discriminator.parameters(), self.config.clip)
         self.optimizer.step()
         self._keep(batch.context, fakes)
         right = (final.detach() > 0) == (mixed.label > 0.5)

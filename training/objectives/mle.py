@@ -6,9 +6,9 @@ The baseline that everything else is measured against.
 from typing import Any
 
 import torch
-from torch.nn.utils import clip_grad_norm_
 
 from chatbot.generator.interface import Generator
+from training import ranks
 from training.batches import Batches
 from training.config import MLEConfig
 from training.losses import negative_log_likelihood, reply_mask, token_log_probabilities
@@ -49,17 +49,17 @@ class MaximumLikelihood:
             state = self.generator.encode(batch.context)
             log_probabilities = token_log_probabilities(self.generator, state, batch.reply)
         mask = reply_mask(batch.reply)
-        loss = negative_log_likelihood(log_probabilities, mask)
+        loss = negative_log_likelihood(log_probabilities, mask) * ranks.weight(mask.sum())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip_grad_norm_(self.generator.parameters(), self.config.clip)
+        norm = ranks.clip_gradients(self.generator.parameters(), self.config.clip)
         self.optimizer.step()
         self.taken += 1
         return {
             "nll": float(loss.detach()),
             "gradient_norm": float(norm),
             "learning_rate": rate,
-            "tokens": float(mask.sum()),
+            "tokens": float(ranks.total(mask.sum())),
             "epochs": self.batches.epochs,
         }
 

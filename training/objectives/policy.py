@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 
 from chatbot.generator.interface import Generator
+from training import ranks
 from training.batches import Batch
 from training.config import AdversarialConfig
 from training.losses import (
@@ -68,8 +68,9 @@ class Policy:
         self.optimizer.zero_grad(set_to_none=True)
         loss, kl = self._learn_from(drawn)
         forced = force(self.generator, human, forcing, self.precision)
-        norm = clip_grad_norm_(self.generator.parameters(), config.clip)
+        norm = ranks.clip_gradients(self.generator.parameters(), config.clip)
         self.optimizer.step()
+        kl = ranks.mean({"kl": kl})["kl"]
         metrics = {
             "g_loss": loss + forcing * forced,
             "kl": kl,
@@ -82,7 +83,7 @@ class Policy:
 
     def _learn_from(self, drawn: Drawn) -> tuple[float, float]:
         """Add the gradients of policy and KL, a part of the replies at a time; return that loss and the KL."""
-        total = drawn.mask.sum().clamp(min=1)
+        total = (ranks.total(drawn.mask.sum()) / ranks.count()).clamp(min=1)
         loss = kl = 0.0
         without_dropout(self.generator)  # as it was when the samples were drawn
         for rows in torch.split(torch.arange(len(drawn.tokens), device=drawn.tokens.device), _ROWS):
@@ -139,7 +140,8 @@ def force(generator: Generator, human: Batch, weight: float, precision: Precisio
     generator.train()
     with autocast(precision, human.context.device):
         taught = token_log_probabilities(generator, generator.encode(human.context), human.reply)
-    forced = negative_log_likelihood(taught, reply_mask(human.reply))
+    mask = reply_mask(human.reply)
+    forced = negative_log_likelihood(taught, mask) * ranks.weight(mask.sum())
     (weight * forced).backward()  # type: ignore[no-untyped-call]
     return float(forced.detach())
 

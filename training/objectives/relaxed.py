@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
+from training import ranks
 from training.batches import Batches
 from training.config import AdversarialConfig, DiscriminatorConfig
 from training.losses import discrimination_loss, js_estimate
@@ -93,7 +93,7 @@ class Players:
         """Descend D's `loss`."""
         self.d_optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        clip_grad_norm_(self.discriminator.parameters(), self.judging.clip)
+        ranks.clip_gradients(self.discriminator.parameters(), self.judging.clip)
         self.d_optimizer.step()
 
     def update_generator(
@@ -120,7 +120,7 @@ class Players:
             metrics["nll"] = force(self.generator, batch, forcing, self.precision)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
-        norm = clip_grad_norm_(self.generator.parameters(), config.clip)
+        norm = ranks.clip_gradients(self.generator.parameters(), config.clip)
         self.optimizer.step()
         return {
             **metrics,
