@@ -4,6 +4,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,32 @@ from torch.utils.flop_counter import FlopCounterMode
 Work = Callable[[], object]
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How long each call took by the clock on the wall, and of the processor's time, all threads together."""
+
+    wall: list[float]
+    processor: list[float]
+
+
+def timing_of(work: Work, device: torch.device, repeats: int) -> Timing:
+    """Return how long each of `repeats` calls of `work` took."""
+    wall, processor = [], []
+    for _ in range(repeats):
+        finish(device)
+        start, spent = time.perf_counter(), time.process_time()
+        work()
+        finish(device)
+        wall.append(time.perf_counter() - start)
+        processor.append(time.process_time() - spent)
+    return Timing(wall, processor)
+
+
 def seconds_of(work: Work, device: torch.device, repeats: int, warm_ups: int = 1) -> list[float]:
     """Return how long each of `repeats` calls of `work` took, after `warm_ups` calls that do not count."""
     for _ in range(warm_ups):
         work()
-    taken = []
-    for _ in range(repeats):
-        finish(device)
-        start = time.perf_counter()
-        work()
-        finish(device)
-        taken.append(time.perf_counter() - start)
-    return taken
+    return timing_of(work, device, repeats).wall
 
 
 def finish(device: torch.device) -> None:
@@ -97,15 +112,16 @@ def largest_costs(work: Work, count: int = 3) -> list[dict[str, Any]]:
     return [{"operator": e.key, "share": round(e.self_cpu_time_total / total, 3)} for e in found[:count]]
 
 
-def row(system: str, setting: str, work: str, taken: list[float], **figures: Any) -> dict[str, Any]:
+def row(system: str, setting: str, work: str, taken: Timing, **figures: Any) -> dict[str, Any]:
     """Return one row of a result: the median of the seconds with its range, and whatever else was measured."""
     return {
         "system": system,
         "setting": setting,
         "work": work,
-        "seconds": statistics.median(taken),
-        "fastest": min(taken),
-        "slowest": max(taken),
-        "repeats": len(taken),
+        "seconds": statistics.median(taken.wall),
+        "fastest": min(taken.wall),
+        "slowest": max(taken.wall),
+        "processor_seconds": statistics.median(taken.processor),
+        "repeats": len(taken.wall),
         **figures,
     }

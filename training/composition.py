@@ -72,6 +72,7 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
         "data.context_tokens": config.data.context_tokens,
         "data.reply_tokens": config.data.reply_tokens,
         "mle.steps": config.mle.steps,
+        "mle.parts": config.mle.parts,
         "mle.batch": config.mle.batch,
         "mle.evaluate_every": config.mle.evaluate_every,
         "discriminator.steps": config.discriminator.steps,

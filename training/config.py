@@ -31,6 +31,8 @@ class MLEConfig:
     warmup: int = 200
     weight_decay: float = 0.01
     clip: float = 1.0
+    parts: int = 1
+    """Parts of a batch whose gradients are added up one after the other: less memory, the same step."""
     evaluate_every: int = 1000
 
 

@@ -44,11 +44,17 @@ class Run:
             raise RunError(f"{directory} is not empty; continue that run with --resume or name another directory")
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            tree = {"config": to_tree(config), **about}
-            write_atomically(directory / CONFIG, (json.dumps(tree, indent=2) + "\n").encode())
+            cls(directory).amend(config, about)
         except OSError as error:
             raise RunError(f"{directory}: cannot be written ({error.strerror})") from None
         return cls(directory)
+
+    def amend(self, config: Config, about: dict[str, Any]) -> None:
+        """Write the config anew: something in it was decided after the run had begun."""
+        if ranks.number():
+            return
+        tree = {"config": to_tree(config), **about}
+        write_atomically(self.directory / CONFIG, (json.dumps(tree, indent=2) + "\n").encode())
 
     @classmethod
     def reopen(cls, directory: Path) -> tuple["Run", Config, dict[str, Any]]:

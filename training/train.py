@@ -21,8 +21,10 @@ from training.evaluation.probe import make_probe_set
 from training.feedback.reading import read_feedback
 from training.feedback.records import Feedback, described
 from training.loop import Progress
+from training.losses import negative_log_likelihood, reply_mask, token_log_probabilities
 from training.objectives.discrimination import start_from_generator
-from training.precision import Precision, choose_precision
+from training.objectives.policy import without_dropout
+from training.precision import Precision, agreement, bf16_speed, choose_precision
 from training.run import Run
 from training.session import BACKWARD, PRODUCT, REFERENCE, Report, Session
 from training.stages import run_one
@@ -140,6 +142,8 @@ def _train(
     ranks.same_weights((session.generator, session.discriminator))
     if ranks.count() > 1:
         torch.manual_seed(config.seed + ranks.number())  # dropout differs between ranks
+    if state is None:
+        _check_precision(session)
     # A start bundle has been through maximum likelihood: an adversarial recipe begins after it, `mle` continues it.
     stages = [s for s in config.stages if start is None or s != "mle" or len(config.stages) == 1]
     if start is not None and stages[0] != "mle" and not (run.directory / REFERENCE).is_dir():
@@ -158,6 +162,31 @@ def _train(
             progress, state = Progress(), None
     finally:
         run.close()
+
+
+def _check_precision(session: Session) -> None:
+    """Compare loss and gradient of a first batch with those in fp32, say so, and keep to fp32 if they are far off."""
+    if session.precision == "fp32":
+        return
+    model, batch = session.generator, session.batches(min(session.config.mle.batch, 64), 0).next()
+
+    def loss() -> torch.Tensor:
+        taught = token_log_probabilities(model, model.encode(batch.context), batch.reply)
+        return negative_log_likelihood(taught, reply_mask(batch.reply))
+
+    without_dropout(model)
+    found = ranks.first(agreement(model, loss, session.precision, session.device))
+    said = (
+        f"{session.precision} against fp32 on a first batch: loss {found.loss:.2%} off, gradient {found.gradient:.2%}"
+    )
+    if session.device.type == "cpu":
+        said += f"; products here are {ranks.first(bf16_speed()):.1f} times as fast"
+    if not found.close:
+        said += "; too far off, so fp32 it is"
+        session.precision = "fp32"
+        session.config = dataclasses.replace(session.config, precision="fp32")
+        session.run.amend(session.config, session.about)
+    session.report("start", None, said)
 
 
 def _begun(out: Path, config: Config, about: dict[str, Any]) -> str:

@@ -190,3 +190,22 @@ def test_a_critic_without_any_slope_gets_a_finite_gradient(penalty: Callable[[to
     penalty(flat).backward()
     assert flat.grad is not None
     assert torch.isfinite(flat.grad).all()
+
+
+@pytest.mark.parametrize("count", [1, 7, 200])
+def test_chosen_log_probabilities_are_torchs_with_their_gradient(count: int) -> None:
+    rng = torch.Generator().manual_seed(count)
+    raw, chosen = 20 * torch.randn(count, 11, generator=rng), torch.randint(0, 11, (count,), generator=rng)
+    weights, found = torch.randn(count, generator=rng), []
+    for way in (losses.chosen_log_probabilities, lambda x, y: -functional.cross_entropy(x, y, reduction="none")):
+        logits = raw.clone().requires_grad_()
+        values = way(logits, chosen)
+        (values * weights).sum().backward()
+        found.append((values.detach(), logits.grad))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1])
+
+
+def test_a_token_without_any_chance_has_a_finite_log_probability() -> None:
+    values = losses.chosen_log_probabilities(torch.tensor([[300.0, 0.0, 0.0]]), torch.tensor([1]))
+    assert values.tolist() == [pytest.approx(-300.0)]

@@ -20,8 +20,9 @@ from tests.training.toys import (
 from training.batches import Batches
 from training.config import MLEConfig
 from training.evaluation.probe import held_out_nll
+from training.losses import token_log_probabilities
 from training.objectives.mle import MaximumLikelihood
-from training.precision import autocast, choose_precision
+from training.precision import agreement, autocast, bf16_speed, choose_precision
 
 
 def test_a_wish_is_followed_and_auto_decides() -> None:
@@ -67,3 +68,34 @@ def test_a_step_of_conditional_seqgan_in_bf16_is_finite_and_moves_everything(
     assert all(map(torch.isfinite, map(torch.tensor, metrics.values())))
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
+
+
+def test_bf16_agrees_with_fp32_on_a_batch_and_a_broken_format_does_not() -> None:
+    model, batch = generator(width=32), batch_of(copy_task())
+
+    def loss() -> torch.Tensor:
+        return -token_log_probabilities(model, model.encode(batch.context), batch.reply).mean()
+
+    found = agreement(model, loss, "bf16", CPU)
+    assert found.close
+    assert 0 < found.gradient < 0.05
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert agreement(model, loss, "fp32", CPU).gradient == 0
+    tried = []
+
+    def noisy() -> torch.Tensor:
+        tried.append(1)
+        return loss() * (5 if len(tried) == 1 else 1)
+
+    assert not agreement(model, noisy, "bf16", CPU).close
+    assert bf16_speed() > 0
+
+
+def test_a_batch_in_parts_takes_the_same_step() -> None:
+    weights = []
+    for parts in (1, 5):
+        model = generator()
+        batches = Batches(split_of(copy_task()), 36, DATA, 0, CPU)
+        MaximumLikelihood(model, batches, MLEConfig(parts=parts, learning_rate=1e-3, warmup=0), "fp32").step(0.0)
+        weights.append(model.trunk.embedding.weight.detach().clone())
+    torch.testing.assert_close(*weights, atol=1e-5, rtol=1e-4)

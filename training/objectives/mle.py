@@ -11,7 +11,7 @@ from chatbot.generator.interface import Generator
 from training import ranks
 from training.batches import Batches
 from training.config import MLEConfig
-from training.losses import negative_log_likelihood, reply_mask, token_log_probabilities
+from training.losses import reply_mask, token_log_probabilities
 from training.precision import Precision, autocast
 
 
@@ -45,21 +45,27 @@ class MaximumLikelihood:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.generator.train()
-        with autocast(self.precision, batch.context.device):
-            state = self.generator.encode(batch.context)
-            log_probabilities = token_log_probabilities(self.generator, state, batch.reply)
         mask = reply_mask(batch.reply)
-        loss = negative_log_likelihood(log_probabilities, mask) * ranks.weight(mask.sum())
+        own = mask.sum()
+        scale = ranks.weight(own) / own.clamp(min=1)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = torch.zeros((), device=mask.device)
+        for context, reply in zip(
+            batch.context.chunk(self.config.parts), batch.reply.chunk(self.config.parts), strict=True
+        ):
+            with autocast(self.precision, context.device):
+                taught = token_log_probabilities(self.generator, self.generator.encode(context), reply)
+            part = -scale * taught.sum()
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += part.detach()
         norm = ranks.clip_gradients(self.generator.parameters(), self.config.clip)
         self.optimizer.step()
         self.taken += 1
         return {
-            "nll": float(loss.detach()),
+            "nll": float(loss),
             "gradient_norm": float(norm),
             "learning_rate": rate,
-            "tokens": float(ranks.total(mask.sum())),
+            "tokens": float(ranks.total(own)),
             "epochs": self.batches.epochs,
         }
 
