@@ -91,7 +91,8 @@ def measure(precision: Precision, bounds: dict[str, float], quick: bool) -> list
                 row["samples_per_second"] = row["samples"] / row["seconds"]
             if system == "rejoinder":
                 row["gflop"] = machine.flops_of(call) / 1e9
-                row["bound_share"] = row["gflop"] / row["seconds"] / bounds[product]
+                spent = row["processor_seconds"] / torch.get_num_threads()
+                row["bound_share"] = row["gflop"] / spent / bounds[product]
                 row["largest_costs"] = machine.largest_costs(call)
             rows.append(row)
             _say(_line(row))

@@ -305,7 +305,7 @@ def test_a_judge_that_cannot_be_is_refused(settings: list[str], message: str) ->
 
 
 def test_a_judge_may_be_of_some_parts_only(corpus: Path, tmp_path: Path) -> None:
-    some = ('stages=["mle", "adversarial"]', "judged.coherence=0", "judged.discriminator=0")
+    some = ('stages=["mle", "adversarial"]', "judged.coherence=0", "judged.discriminator=0", "seed=1")
     begin(compose("judged", "toy", [*RUN, *some]), "judged", corpus, tmp_path / "run", quiet)
     last = lines(tmp_path / "run")[-1]
     assert {"reward_ease", "reward_flow"} <= last.keys()
