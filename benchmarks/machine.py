@@ -44,7 +44,7 @@ def seconds_of(work: Work, device: torch.device, repeats: int, warm_ups: int = 1
 
 
 def best_seconds(work: Work, device: torch.device, repeats: int) -> float:
-    """Return the shortest of `repeats` calls: on a CPU the processor's time for each thread, which leaves out others'."""
+    """Return the shortest of `repeats` calls: on a CPU in processor time for each thread, whatever else is running."""
     work()
     taken = timing_of(work, device, repeats)
     return min(taken.processor) / torch.get_num_threads() if device.type == "cpu" else min(taken.wall)
