@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--preset", help="size: toy, demo, small, base")
     parser.add_argument("--set", dest="settings", metavar="KEY=VALUE", action="append", default=[])
     parser.add_argument("--resume", action="store_true", help="continue the run at --out, on any number of ranks")
+    parser.add_argument("--feedback", type=Path, metavar="FILE", action="append", default=[], help="exported ratings")
     told = parser.parse_args(arguments)
     try:
         with ranks.joined():
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 preset=told.preset,
                 settings=told.settings,
                 resume=told.resume,
+                feedback=told.feedback,
             )
     except RejoinderError as error:
         print(f"python -m training: {error}", file=sys.stderr)  # noqa: T201 - this is a command line
