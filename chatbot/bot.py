@@ -1,59 +1,43 @@
 """History in, reply out: the chatbot as the service, the command line and the evaluation use it."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from chatbot.answering import Answering
+from chatbot.answering import encode_context as encode_context
 from chatbot.bundle import Bundle, Limits, bundle_digest, load_bundle, read_config
 from chatbot.cleaning import clean_turn
-from chatbot.decoding import SEED_LIMIT, Decoding, Lanes, Sampled, derive_seeds, with_limit, write_replies
+from chatbot.engine.engine import Engine
+from chatbot.engine.engine import pad as pad
 from chatbot.errors import RejoinderError, RequestError
-from chatbot.reranking import best_first, human_probability
-from chatbot.tokenizer import PAD, TURN, Tokenizer
+from chatbot.messages import Ended, Event, Failed
+from chatbot.request import MOST_LOGPROBS, MOST_STOPS, SEED_LIMIT, with_limit
+from chatbot.request import Answer as Answer
+from chatbot.request import Reply as Reply
+from chatbot.request import ReplyRequest as ReplyRequest
 
-
-@dataclass(frozen=True)
-class ReplyRequest:
-    """Ask for replies to one history."""
-
-    turns: Sequence[str]
-    """Oldest first; speakers alternate; the last one is to be answered."""
-    decoding: Decoding = field(default_factory=Decoding)
-    seed: int = 0
-    n: int = 1
-    best_of: int | None = None
-    """Candidates drawn, of which the n best by the discriminator are returned, best first; None draws n, unranked."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One reply, with `tokens` generated (end token counted)."""
-
-    text: str
-    finish_reason: str
-    """`stop`: it ended by itself; `length`: it was cut at the limit."""
-    tokens: int
-    score: float | None
-    """The discriminator's probability that a human wrote it; None without a discriminator."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The replies to one request, and how much of the history they saw."""
-
-    replies: tuple[Reply, ...]
-    context_tokens: int
-    turns_used: int
+LANES = 64
+"""Replies written side by side."""
 
 
 class Bot:
-    """Answer histories with one bundle. Safe to call from several threads: generations run one after another."""
+    """Answer histories with one bundle.
 
-    def __init__(self, bundle: Bundle, name: str, digest: str, config: Mapping[str, object], device: str) -> None:
+    `answer` is safe to call from several threads, one after another; who uses `begin` and `step` instead is alone.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        name: str,
+        digest: str,
+        config: Mapping[str, object],
+        device: str,
+        lanes: int = LANES,
+    ) -> None:
         self.name = name
         self.digest = digest
         self.config = config
@@ -61,29 +45,84 @@ class Bot:
         self.limits: Limits = bundle.limits
         self.has_discriminator = bundle.discriminator is not None
         self.device = device
+        self.precision = "fp32"
         self._bundle = bundle
+        self._lanes = lanes
+        self._answering: Answering | None = None
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, directory: Path, device: str = "auto") -> "Bot":
+    def load(cls, directory: Path, device: str = "auto", lanes: int = LANES) -> "Bot":
         """Load the bundle at `directory`; device `auto` is the GPU where there is one. Raises BundleError."""
         device = choose_device(device)
         config = read_config(directory)
         bundle = load_bundle(directory, device)
-        return cls(bundle, directory.absolute().name, bundle_digest(directory), config, device)
+        return cls(bundle, directory.absolute().name, bundle_digest(directory), config, device, lanes)
 
     def answer(self, requests: Sequence[ReplyRequest]) -> list[Answer]:
-        """Answer all requests in one batched generation.
+        """Answer all requests, written side by side.
 
-        A reply depends on its own request alone, never on the others in the batch. Raises RequestError before any work
-        is done when a request cannot be met.
+        A reply depends on its own request alone, never on the others. Raises RequestError before any work is done when
+        a request cannot be met.
         """
         for request in requests:
             self.check(request)
-        if not requests:
-            return []
+        answers = dict(self.answer_each(requests))
+        return [answers[index] for index in range(len(requests))]
+
+    def answer_each(self, requests: Iterable[ReplyRequest]) -> Iterator[tuple[int, Answer]]:
+        """Yield each request's number and its answer as soon as it is there; requests are read as lanes become free.
+
+        Raises RequestError at a request that cannot be met, and what the model raises.
+        """
+        coming = enumerate(requests)
+        held: set[int] = set()
+        exhausted = False
         with self._lock:
-            return self._answer(requests)
+            try:
+                while held or not exhausted:
+                    # Twice the lanes: there is always somebody to take the place of one who is done.
+                    while not exhausted and len(held) < 2 * self._lanes:
+                        index, request = next(coming, (-1, None))
+                        exhausted = request is None
+                        if request is not None:
+                            self.begin(index, request)
+                            held.add(index)
+                    for event in self.step():
+                        if isinstance(event, Failed):
+                            raise RuntimeError(event.message) from self._worker.last_fault
+                        if isinstance(event, Ended):
+                            held.discard(event.key)
+                            yield event.key, event.answer
+            finally:
+                for index in held:
+                    self.cancel(index)
+
+    def begin(self, key: int, request: ReplyRequest, *, stream: bool = False) -> None:
+        """Let a request be answered by the coming steps; with `stream` its text is told as it comes.
+
+        A ranked reply is known only when all candidates are there: it comes in one piece. Raises RequestError.
+        """
+        self.check(request)
+        self._worker.begin(key, request, stream=stream)
+
+    def cancel(self, key: int) -> None:
+        """Give up the request `key`, if it is still in work; its lanes are free at once."""
+        self._worker.cancel(key)
+
+    @property
+    def busy(self) -> bool:
+        """Return whether a step would do anything."""
+        return self._answering is not None and self._answering.busy
+
+    def step(self) -> list[Event]:
+        """Write one token of every reply in work, and say what came of it. A request that fails hurts no other."""
+        return self._worker.step()
+
+    @property
+    def last_fault(self) -> Exception | None:
+        """Return why a request failed last."""
+        return self._worker.last_fault
 
     def check(self, request: ReplyRequest) -> None:
         """Raise RequestError when `request` cannot be met by this bot."""
@@ -105,67 +144,18 @@ class Bot:
                 raise RequestError(f"best_of is {request.best_of}, expected at least n, {request.n}", "best_of")
             if not self.has_discriminator:
                 raise RequestError(f"{self.name} has no discriminator to rank candidates by", "best_of")
+        if len(request.stop) > MOST_STOPS or not all(request.stop):
+            raise RequestError(f"stop is {list(request.stop)}, expected at most {MOST_STOPS} texts, none empty", "stop")
+        if request.logprobs is not None and not 0 <= request.logprobs <= MOST_LOGPROBS:
+            raise RequestError(f"logprobs is {request.logprobs}, expected 0 to {MOST_LOGPROBS}", "top_logprobs")
         with_limit(request.decoding, self.limits.reply_tokens)
 
-    def _answer(self, requests: Sequence[ReplyRequest]) -> list[Answer]:
-        bundle, device = self._bundle, torch.device(self.device)
-        encoded = [encode_context(bundle.tokenizer, r.turns, self.limits.context_tokens) for r in requests]
-        context = pad([ids for ids, _ in encoded], device)
-        counts = [r.best_of or r.n for r in requests]
-        owners = torch.arange(len(requests)).repeat_interleave(torch.tensor(counts)).to(device)
-        decodings = [
-            with_limit(r.decoding, self.limits.reply_tokens)
-            for r, k in zip(requests, counts, strict=True)
-            for _ in range(k)
-        ]
-        seeds = [seed for r, k in zip(requests, counts, strict=True) for seed in derive_seeds(r.seed, k)]
-        with torch.inference_mode():
-            state = bundle.generator.encode(context).select(owners)
-            lanes = Lanes(decodings, torch.tensor(seeds, device=device), self.limits.reply_tokens)
-            sampled = write_replies(bundle.generator, state, lanes)
-            scores = None
-            if bundle.discriminator is not None:
-                scores = human_probability(bundle.discriminator, context, owners, sampled.tokens).cpu()
-        replies = self._read(sampled, scores)
-        answers = []
-        start = 0
-        for request, count, (ids, used) in zip(requests, counts, encoded, strict=True):
-            order = torch.arange(start, start + count)
-            if request.best_of is not None and scores is not None:
-                order = order[best_first(scores[order])]
-            answers.append(Answer(tuple(replies[i] for i in order[: request.n].tolist()), len(ids), used))
-            start += count
-        return answers
-
-    def _read(self, sampled: Sampled, scores: Tensor | None) -> list[Reply]:
-        tokens, lengths, finished = sampled.tokens.tolist(), sampled.lengths.tolist(), sampled.finished.tolist()
-        judged = scores.tolist() if scores is not None else [None] * len(tokens)
-        return [
-            Reply(clean_turn(self._bundle.tokenizer.decode(ids[:length])), "stop" if ended else "length", length, score)
-            for ids, length, ended, score in zip(tokens, lengths, finished, judged, strict=True)
-        ]
-
-
-def encode_context(tokenizer: Tokenizer, turns: Sequence[str], most: int) -> tuple[list[int], int]:
-    """Return the ids of the newest turns that fit into `most` tokens, each ended by TURN, and how many turns that is.
-
-    Oldest turns are dropped whole; of a last turn that alone is too long, the end is kept.
-    """
-    context: list[int] = []
-    used = 0
-    for turn in reversed(turns):
-        ids = [*tokenizer.encode(clean_turn(turn)), TURN]
-        if used and len(context) + len(ids) > most:
-            break
-        context = ids[-most:] + context
-        used += 1
-    return context, used
-
-
-def pad(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Return rows of ids as one tensor [B, longest] (int64), PAD on the right."""
-    longest = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows], dtype=torch.long, device=device)
+    @property
+    def _worker(self) -> Answering:
+        if self._answering is None:  # made when first needed: who only reads the card needs no lanes
+            engine = Engine(self._bundle.generator, self.limits.context_tokens, self._lanes, self.device)
+            self._answering = Answering(self._bundle, engine, self.device)
+        return self._answering
 
 
 def choose_device(device: str) -> str:

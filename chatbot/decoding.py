@@ -6,62 +6,23 @@ never depends on its neighbours. B lanes, T reply tokens, V vocabulary.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from chatbot.errors import RequestError
 from chatbot.generator.interface import Generator, State
+from chatbot.request import SEED_LIMIT as SEED_LIMIT
+from chatbot.request import Decoding as Decoding
+from chatbot.request import with_limit as with_limit
 from chatbot.tokenizer import PAD, START, TURN
 
-SEED_LIMIT = 2**63
 _ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: steps of a counter land far apart
 _GREEDY = 1e-4  # colder than this, dividing by the temperature overflows, and nothing but the likeliest is drawn anyway
 _DRAWS = 64  # numbers of its stream that a lane may use for one token
+_BLOCK = 64  # tokens added up together
 _TRIES = 16  # draws from the whole distribution before the nucleus is sorted out; at top_p .5 all fail once in 65,536
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """Say how a reply is drawn. Raises RequestError when a value is out of its range."""
-
-    temperature: float = 0.7
-    """0 takes the likeliest token."""
-    top_k: int = 0
-    """Draw among the k likeliest tokens; 0 is off."""
-    top_p: float = 1.0
-    """Draw from the nucleus: the likeliest tokens that together reach this probability (Holtzman et al. 2020)."""
-    repetition_penalty: float = 1.0
-    """Divide (or multiply, below zero) the logits of tokens already in the reply (Keskar et al. 2019)."""
-    no_repeat_ngram: int = 0
-    """Never write an n-gram of this size twice; 0 is off."""
-    min_tokens: int = 1
-    """The end token is not drawn before this many others."""
-    max_tokens: int | None = None
-    """Cut the reply here, end token counted; None is the bundle's limit."""
-
-    def __post_init__(self) -> None:
-        _expect("temperature", self.temperature, 0, 2)
-        _expect_whole("top_k", self.top_k, 0, 1_000_000)
-        if not 0 < self.top_p <= 1:
-            raise RequestError(f"top_p is {self.top_p}, expected above 0 and at most 1", "top_p")
-        _expect("repetition_penalty", self.repetition_penalty, 0.1, 10)
-        _expect_whole("no_repeat_ngram", self.no_repeat_ngram, 0, 100)
-        _expect_whole("min_tokens", self.min_tokens, 0, 1_000_000)
-        if self.max_tokens is not None:
-            _expect_whole("max_tokens", self.max_tokens, 1, 1_000_000)
-
-
-def _expect(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:  # nan is neither
-        raise RequestError(f"{name} is {value}, expected {least} to {most}", name)
-
-
-def _expect_whole(name: str, value: int, least: int, most: int) -> None:
-    _expect(name, value, least, most)
-    if value != int(value):
-        raise RequestError(f"{name} is {value}, expected a whole number", name)
 
 
 @dataclass(frozen=True)
@@ -92,6 +53,7 @@ class Lanes:
         self.blocks_ngrams = any(self.ngram)
         self.deepest_k = max((d.top_k for d in decodings), default=0)
         self.nucleus = any(d.top_p < 1 for d in decodings)
+        self.greedy = any(d.temperature < _GREEDY for d in decodings)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -105,42 +67,47 @@ class Lanes:
         chosen.ngram = [self.ngram[i] for i in lanes.tolist()]
         return chosen
 
-    def constrain(self, logits: Tensor, written: Tensor) -> Tensor:
+    def constrain(self, logits: Tensor, written: Tensor, position: Tensor | None = None) -> Tensor:
         """Return logits [B, V] after penalties and bans, given what each lane has written so far [B, t].
 
-        PAD and START are never written; TURN not before `min_tokens`.
+        With `position` [B] lanes have come differently far: PAD stands behind what each has written. PAD and START are
+        never written; TURN not before `min_tokens`.
         """
         logits = logits.clone()
-        position = written.shape[1]
-        if self.penalised and position:
+        if position is None:
+            position = self.min_tokens.new_full((len(self),), written.shape[1])
+        if self.penalised and written.shape[1]:
             seen = logits.gather(1, written)
             penalty = self.penalty[:, None]
             logits.scatter_(1, written, torch.where(seen > 0, seen / penalty, seen * penalty))
         if self.blocks_ngrams:
-            for lane, (size, history) in enumerate(zip(self.ngram, written.tolist(), strict=True)):
-                logits[lane, _ngram_endings(history, size)] = -math.inf
+            for lane, size in enumerate(self.ngram):
+                if size:
+                    history = written[lane, : int(position[lane])].tolist()
+                    logits[lane, _ngram_endings(history, size)] = -math.inf
         logits[:, [PAD, START]] = -math.inf
         logits[:, TURN].masked_fill_(position < self.min_tokens, -math.inf)
-        # Bans may have closed every way on: ending the reply is then the only honest continuation.
-        logits[:, TURN].masked_fill_(torch.isneginf(logits).all(dim=1), 0.0)
+        if self.blocks_ngrams or logits.shape[1] <= TURN + 1:
+            # Bans may have closed every way on: ending the reply is then the only honest continuation.
+            logits[:, TURN].masked_fill_(torch.isneginf(logits).all(dim=1), 0.0)
         return logits
 
-    def draw(self, logits: Tensor, position: int) -> Tensor:
+    def draw(self, logits: Tensor, position: int | Tensor) -> Tensor:
         """Draw tokens [B] from constrained logits [B, V], by inversion of the cumulative distribution in float64.
 
-        The nucleus is exact and hardly ever needs sorting: a token drawn from the whole distribution is kept if the
-        mass of likelier tokens is below top_p, which is the draw from the renormalised nucleus. Of equally likely
-        tokens at its edge all belong to it, as they do to the top k.
+        `position` is that of all lanes, or each lane's own [B]. The nucleus is exact and hardly ever needs sorting: a
+        token drawn from the whole distribution is kept if the mass of likelier tokens is below top_p, which is the draw
+        from the renormalised nucleus. Of equally likely tokens at its edge all belong to it, as they do to the top k.
         """
         greedy = self.temperature < _GREEDY
-        likeliest = logits.argmax(dim=1)
+        likeliest = logits.argmax(dim=1) if self.greedy else None
         scaled = logits / torch.where(greedy, 1.0, self.temperature)[:, None]
         if self.deepest_k:
             best = scaled.topk(min(self.deepest_k, scaled.shape[1]), dim=1).values
             floor = best.gather(1, (self.top_k.clamp(1, best.shape[1]) - 1)[:, None])
             scaled = scaled.masked_fill((scaled < floor) & (self.top_k > 0)[:, None], -math.inf)
         probabilities = torch.softmax(scaled, dim=1)
-        cumulative = probabilities.double().cumsum(dim=1)
+        cumulative = Cumulative(probabilities)
         drawn = self._invert(cumulative, position, 0)
         if self.nucleus:
             kept = self._in_nucleus(probabilities, drawn)
@@ -152,13 +119,13 @@ class Lanes:
             left = (~(kept | greedy)).nonzero().squeeze(1)
             if len(left):  # a small nucleus of a flat distribution: tries would go on missing it
                 lanes = self.select(left)
-                cumulative = lanes._nucleus(probabilities[left]).double().cumsum(dim=1)
-                drawn[left] = lanes._invert(cumulative, position, _TRIES)
-        return torch.where(greedy, likeliest, drawn)
+                cumulative = Cumulative(lanes._nucleus(probabilities[left]))
+                here = position if isinstance(position, int) else position[left]
+                drawn[left] = lanes._invert(cumulative, here, _TRIES)
+        return drawn if likeliest is None else torch.where(greedy, likeliest, drawn)
 
-    def _invert(self, cumulative: Tensor, position: int, attempt: int) -> Tensor:
-        point = uniforms(self.seeds, position * _DRAWS + attempt) * cumulative[:, -1]
-        return torch.searchsorted(cumulative, point[:, None], right=True).squeeze(1).clamp(max=cumulative.shape[1] - 1)
+    def _invert(self, cumulative: "Cumulative", position: int | Tensor, attempt: int) -> Tensor:
+        return cumulative.invert(uniforms(self.seeds, position * _DRAWS + attempt))
 
     def _nucleus(self, probabilities: Tensor) -> Tensor:
         """Return probabilities [B, V] with those outside the nucleus set to zero, found by sorting."""
@@ -173,13 +140,44 @@ class Lanes:
         return (above < self.top_p) | (self.top_p >= 1)
 
 
-def uniforms(seeds: Tensor, counter: int) -> Tensor:
+class Cumulative:
+    """The cumulative distributions of probabilities [B, V], in float64 and two levels: blocks, then within a block.
+
+    Only the sums of blocks are added up for the whole vocabulary; one block of each lane is then looked into. Adding up
+    every token in float64 costs several times the softmax.
+    """
+
+    def __init__(self, probabilities: Tensor) -> None:
+        count, size = probabilities.shape
+        self._size = size
+        if size % _BLOCK:
+            probabilities = functional.pad(probabilities, (0, -size % _BLOCK))
+        self._blocks = probabilities.view(count, -1, _BLOCK)
+        self._sums = self._blocks.sum(dim=2).double().cumsum(dim=1)
+
+    def invert(self, points: Tensor) -> Tensor:
+        """Return the tokens [B] at `points` [B] in [0, 1) of each lane's whole mass; none of probability 0."""
+        point = points * self._sums[:, -1]
+        block = torch.searchsorted(self._sums, point[:, None], right=True).clamp(max=self._sums.shape[1] - 1)
+        before = torch.where(block > 0, self._sums.gather(1, (block - 1).clamp(min=0)), 0.0)
+        inside = self._blocks.gather(1, block[..., None].expand(-1, 1, _BLOCK)).squeeze(1)
+        within = inside.double().cumsum(dim=1)
+        # The block's sum, rounded to float32, may end above what adding up its tokens ends at.
+        least = torch.minimum((point[:, None] - before), within[:, -1:] * (1 - 2**-40))
+        token = torch.searchsorted(within, least, right=True)
+        return (block * _BLOCK + token).squeeze(1).clamp(max=self._size - 1)
+
+
+def uniforms(seeds: Tensor, counter: int | Tensor) -> Tensor:
     """Return numbers in [0, 1) (float64), one for each seed [B, int64]: the hash of (seed, counter).
 
     The mixer is SplitMix64's (Steele et al. 2014); int64 arithmetic wraps round as it needs.
     """
-    offset = (counter + 1) * _ODD % 2**64
-    x = _mix(_mix(seeds) + (offset - 2**64 if offset >= 2**63 else offset))
+    if isinstance(counter, Tensor):
+        x = _mix(_mix(seeds) + (counter + 1) * (_ODD - 2**64))
+    else:
+        offset = (counter + 1) * _ODD % 2**64
+        x = _mix(_mix(seeds) + (offset - 2**64 if offset >= 2**63 else offset))
     return ((x >> 11) & (2**53 - 1)).double() / 2**53
 
 
@@ -245,16 +243,3 @@ def write_replies(generator: Generator, state: State, lanes: Lanes, begun: Tenso
 def plain_sampling(count: int, seeds: Tensor, longest: int) -> Lanes:
     """Return lanes that draw from the model's own distribution, as policy gradient needs: T = 1, nothing cut."""
     return Lanes([Decoding(temperature=1.0, min_tokens=0)] * count, seeds, longest)
-
-
-def with_limit(decoding: Decoding, longest: int) -> Decoding:
-    """Return `decoding` with its length limit made explicit.
-
-    Raises RequestError when it asks for more than `longest` tokens, or for at least more than at most.
-    """
-    if decoding.max_tokens is not None and decoding.max_tokens > longest:
-        raise RequestError(f"max_tokens is {decoding.max_tokens}, this model writes at most {longest}", "max_tokens")
-    limit = decoding.max_tokens or longest
-    if decoding.min_tokens > limit:
-        raise RequestError(f"min_tokens is {decoding.min_tokens}, expected at most max_tokens, {limit}", "min_tokens")
-    return replace(decoding, max_tokens=limit)

@@ -34,6 +34,7 @@ class Tokenizer:
         bpe.encode_special_tokens = True
         self._bpe = bpe
         self.vocabulary_size: int = bpe.get_vocab_size()
+        self._pieces: list[bytes] | None = None
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary_size: int) -> "Tokenizer":
@@ -82,3 +83,21 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`; reserved ids give nothing."""
         return str(self._bpe.decode([i for i in ids if i >= len(RESERVED)], skip_special_tokens=False))
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that `token` stands for, which may be a part of a character; of reserved ids none."""
+        if self._pieces is None:
+            bytes_of = {character: byte for byte, character in enumerate(_byte_alphabet())}
+            texts = [str(self._bpe.id_to_token(i)) for i in range(len(RESERVED), self.vocabulary_size)]
+            self._pieces = [b""] * len(RESERVED) + [bytes(bytes_of[c] for c in text) for text in texts]
+        return self._pieces[token]
+
+
+def _byte_alphabet() -> list[str]:
+    """Return the character that byte-level BPE writes for each byte: itself where it can be seen, else one from 256 on.
+
+    The alphabet of GPT-2 (Radford et al. 2019), which the library uses and does not tell in the order of the bytes.
+    """
+    seen = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    hidden = iter(range(256, 512))
+    return [chr(byte) if byte in seen else chr(next(hidden)) for byte in range(256)]

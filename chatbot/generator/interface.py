@@ -4,9 +4,19 @@ B lanes (one lane is one reply being written), S context tokens, T reply tokens,
 """
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import NamedTuple, Self
 
 from torch import Tensor, nn
+
+
+class Part(NamedTuple):
+    """One of the tensors that a state is made of: the first dimension counts lanes."""
+
+    tensor: Tensor
+    context: int | None = None
+    """The dimension that counts context tokens, if one does."""
+    own: bool = False
+    """Written in place by every step and never read behind a lane's position: a new reply needs no fresh one."""
 
 
 class State(ABC):
@@ -15,6 +25,17 @@ class State(ABC):
     @abstractmethod
     def select(self, lanes: Tensor) -> Self:
         """Return the state of `lanes` [any number, int64], in that order; one named twice is two lanes from now on."""
+
+    def parts(self) -> list[Part]:
+        """Return the tensors that this state is made of, in an order that its class keeps; `own` ones stand last.
+
+        What lets an engine keep many lanes in one place, and write newcomers over those that have ended.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be served by an engine: it does not name its parts")
+
+    def with_parts(self, tensors: list[Tensor]) -> Self:
+        """Return a state made of `tensors`, which stand for all of `parts` in their order."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be served by an engine: it does not name its parts")
 
 
 class Generator(nn.Module, ABC):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chatbot.generator.dropout import Dropout
-from chatbot.generator.interface import State
+from chatbot.generator.interface import Part, State
 from chatbot.generator.trunk import CrossAttention, FeedForward, Trunk, TrunkConfig
 from chatbot.tokenizer import PAD
 
@@ -31,6 +31,18 @@ class RecurrentState(State):
             mask=self.mask.index_select(0, lanes),
             carried=[c.index_select(0, lanes) for c in self.carried],
         )
+
+    def parts(self) -> list[Part]:
+        """Return mask, carried states, keys and values."""
+        memory = [Part(tensor, context=2) for pair in self.memory for tensor in pair]
+        return [Part(self.mask, context=1), *(Part(c) for c in self.carried), *memory]
+
+    def with_parts(self, tensors: list[Tensor]) -> Self:
+        """Return the state that these parts make."""
+        mask, rest = tensors[0], tensors[1:]
+        layers = len(self.carried)
+        memory = rest[layers:]
+        return type(self)(list(zip(memory[::2], memory[1::2], strict=True)), mask, rest[:layers])
 
 
 class BackwardForwardGRU(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from chatbot.generator.attention import attend, causal_mask
 from chatbot.generator.dropout import Dropout
-from chatbot.generator.interface import State
+from chatbot.generator.interface import Part, State
 from chatbot.generator.trunk import CrossAttention, FeedForward, Trunk, TrunkConfig, join_heads, split_heads
 from chatbot.tokenizer import PAD
 
@@ -33,6 +33,19 @@ class TransformerState(State):
             cache=[(k.index_select(0, lanes), v.index_select(0, lanes)) for k, v in self.cache],
             position=self.position.index_select(0, lanes),
         )
+
+    def parts(self) -> list[Part]:
+        """Return mask, positions, keys and values of the context, then of the reply once it has begun."""
+        memory = [Part(tensor, context=2) for pair in self.memory for tensor in pair]
+        cache = [Part(tensor, own=True) for pair in self.cache for tensor in pair]
+        return [Part(self.mask, context=1), Part(self.position), *memory, *cache]
+
+    def with_parts(self, tensors: list[Tensor]) -> Self:
+        """Return the state that these parts make."""
+        mask, position, rest = tensors[0], tensors[1], tensors[2:]
+        pairs = list(zip(rest[::2], rest[1::2], strict=True))
+        layers = len(self.memory)
+        return type(self)(pairs[:layers], mask, pairs[layers:], position)
 
 
 class SelfAttention(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from chatbot.bundle import Bundle, Limits
 from chatbot.discriminator import Discriminator
-from chatbot.generator.interface import Generator, State
+from chatbot.generator.interface import Generator, Part, State
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import Architecture, TrunkConfig
 from chatbot.tokenizer import PAD, Tokenizer
@@ -76,6 +76,14 @@ class TableState(State):
     def select(self, lanes: Tensor) -> Self:
         """Return the state of `lanes`, in that order."""
         return type(self)(self.contexts[lanes])
+
+    def parts(self) -> list[Part]:
+        """Return the rows."""
+        return [Part(self.contexts)]
+
+    def with_parts(self, tensors: list[Tensor]) -> Self:
+        """Return the state of these rows."""
+        return type(self)(tensors[0])
 
 
 class TableGenerator(Generator):

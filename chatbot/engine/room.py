@@ -1,0 +1,100 @@
+"""Where the states of all lanes live: one buffer, allocated once, written in place as replies begin and end.
+
+C lanes at most, S context tokens, B lanes in use.
+"""
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from chatbot.generator.interface import Generator, Part, State
+from chatbot.tokenizer import START, TURN
+
+_CONTEXT_STEP = 16  # contexts are cut to a multiple of this: few shapes, and the same one whoever else is there
+
+
+class Room:
+    """Hold C lanes of a generator's state; the first ones are in use."""
+
+    def __init__(self, state: State, parts: Sequence[Part], blank: Sequence[Part], context_tokens: int) -> None:
+        self._state = state
+        self._parts = parts
+        self._blank = blank
+        self._context_tokens = context_tokens
+        self._widths = [1] * len(parts[0].tensor)
+
+    @classmethod
+    def build(cls, generator: Generator, lanes: int, context_tokens: int, device: torch.device) -> Self:
+        """Return room for `lanes` replies to contexts of up to `context_tokens`.
+
+        A reply of one token is written first, for its state has every part.
+        """
+        context = torch.full((1, context_tokens), TURN, dtype=torch.long, device=device)
+        _, state = generator.step(generator.encode(context), torch.tensor([START], device=device))
+        shapes = [(part, (lanes, *part.tensor.shape[1:])) for part in state.parts()]
+        parts = [Part(part.tensor.new_zeros(shape), part.context, part.own) for part, shape in shapes]
+        room = cls(state, parts, generator.encode(context[:, :1]).parts(), context_tokens)
+        room.clear(list(range(lanes)))
+        return room
+
+    def __len__(self) -> int:
+        return len(self._widths)
+
+    def view(self, lanes: int) -> State:
+        """Return the first `lanes` lanes as a state of its own that shares this memory, contexts cut to the longest."""
+        width = min(self._context_tokens, -(-max(self._widths[:lanes]) // _CONTEXT_STEP) * _CONTEXT_STEP)
+        tensors = []
+        for part in self._parts:
+            tensor = part.tensor[:lanes]
+            tensors.append(tensor if part.context is None else tensor.narrow(part.context, 0, width))
+        return self._state.with_parts(tensors)
+
+    def keep(self, stepped: State, lanes: int) -> None:
+        """Take over what a step over a view made anew, for the first `lanes` lanes."""
+        for part, new in zip(self._parts, stepped.parts(), strict=True):
+            if part.context is None and not part.own:
+                part.tensor[:lanes].copy_(new.tensor[:lanes])
+
+    def place(self, lanes: Sequence[int], state: State, rows: Tensor) -> None:
+        """Write `rows` of a freshly encoded `state` over `lanes`; what their last reply left there goes."""
+        self._write(lanes, state.parts(), rows)
+
+    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy the lanes `sources` over `targets`."""
+        source, target = torch.tensor(sources, device=self._device), torch.tensor(targets, device=self._device)
+        for part in self._parts:
+            part.tensor.index_copy_(0, target, part.tensor.index_select(0, source))
+        for old, new in zip(sources, targets, strict=True):
+            self._widths[new] = self._widths[old]
+
+    def clear(self, lanes: Sequence[int]) -> None:
+        """Make `lanes` idle: they hold a short empty context, so that stepping them along is harmless."""
+        if lanes:
+            self._write(lanes, self._blank, torch.zeros(len(lanes), dtype=torch.long, device=self._device))
+
+    def wipe(self, lanes: Sequence[int]) -> None:
+        """Make `lanes` idle and leave nothing of what they held, for instance numbers that are none."""
+        for part in self._parts:
+            part.tensor[list(lanes)] = 0
+        self.clear(lanes)
+
+    @property
+    def _device(self) -> torch.device:
+        return self._parts[0].tensor.device
+
+    def _write(self, lanes: Sequence[int], parts: Sequence[Part], rows: Tensor) -> None:
+        target = torch.tensor(lanes, device=self._device)
+        width = 1
+        for part, new in zip(self._parts, parts, strict=False):  # the last, `own` ones are not there yet
+            tensor = new.tensor.index_select(0, rows)
+            if part.context is None:
+                part.tensor.index_copy_(0, target, tensor)
+                continue
+            width = tensor.shape[part.context]
+            if tensor.dtype == torch.bool:  # the mask: everything behind this context is hidden
+                part.tensor.index_fill_(0, target, False)
+            part.tensor.narrow(part.context, 0, width).index_copy_(0, target, tensor)
+        for lane in lanes:
+            self._widths[lane] = width
