@@ -12,6 +12,7 @@ from chatbot.bundle import Bundle, Limits, bundle_digest, load_bundle, read_conf
 from chatbot.cleaning import clean_turn
 from chatbot.engine.engine import Engine
 from chatbot.engine.engine import pad as pad
+from chatbot.engine.precision import choose_precision
 from chatbot.errors import RejoinderError, RequestError
 from chatbot.messages import Ended, Event, Failed
 from chatbot.request import MOST_LOGPROBS, MOST_STOPS, SEED_LIMIT, with_limit
@@ -37,6 +38,7 @@ class Bot:
         config: Mapping[str, object],
         device: str,
         lanes: int = LANES,
+        precision: str = "fp32",
     ) -> None:
         self.name = name
         self.digest = digest
@@ -45,19 +47,25 @@ class Bot:
         self.limits: Limits = bundle.limits
         self.has_discriminator = bundle.discriminator is not None
         self.device = device
-        self.precision = "fp32"
+        self._generator, self.precision = choose_precision(
+            bundle.generator, bundle.limits.context_tokens, device, precision
+        )
         self._bundle = bundle
         self._lanes = lanes
         self._answering: Answering | None = None
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, directory: Path, device: str = "auto", lanes: int = LANES) -> "Bot":
-        """Load the bundle at `directory`; device `auto` is the GPU where there is one. Raises BundleError."""
+    def load(cls, directory: Path, device: str = "auto", lanes: int = LANES, precision: str = "fp32") -> "Bot":
+        """Load the bundle at `directory`; device `auto` is the GPU where there is one.
+
+        Precision `auto` is the fastest that stays close to fp32: a seed gives the same replies where digest and
+        precision are the same. Raises BundleError, or RejoinderError for a device or precision that is not here.
+        """
         device = choose_device(device)
         config = read_config(directory)
         bundle = load_bundle(directory, device)
-        return cls(bundle, directory.absolute().name, bundle_digest(directory), config, device, lanes)
+        return cls(bundle, directory.absolute().name, bundle_digest(directory), config, device, lanes, precision)
 
     def answer(self, requests: Sequence[ReplyRequest]) -> list[Answer]:
         """Answer all requests, written side by side.
@@ -153,7 +161,7 @@ class Bot:
     @property
     def _worker(self) -> Answering:
         if self._answering is None:  # made when first needed: who only reads the card needs no lanes
-            engine = Engine(self._bundle.generator, self.limits.context_tokens, self._lanes, self.device)
+            engine = Engine(self._generator, self.limits.context_tokens, self._lanes, self.device)
             self._answering = Answering(self._bundle, engine, self.device)
         return self._answering
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from chatbot.decoding import Decoding, Lanes
-from chatbot.engine.room import Room
+from chatbot.engine.room import CONTEXT_STEP, Room
 from chatbot.generator.interface import Generator, State
 from chatbot.tokenizer import PAD, START, TURN
 
@@ -191,7 +191,7 @@ class Engine:
 
     def _encode(self, group: Sequence[Work], step: Step) -> None:
         try:
-            state = self._generator.encode(pad([work.context for work in group], self._device))
+            state = self._generator.encode(pad([work.context for work in group], self._device, CONTEXT_STEP))
         except Exception as error:
             if len(group) == 1:
                 step.failed.append((group[0].key, error))
@@ -313,7 +313,7 @@ class Engine:
         self._settings = None
 
 
-def pad(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Return rows of ids as one tensor [B, longest] (int64), PAD on the right."""
-    longest = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows], dtype=torch.long, device=device)
+def pad(rows: Sequence[Sequence[int]], device: torch.device, multiple: int = 1) -> Tensor:
+    """Return rows of ids as one tensor [B, S] (int64), PAD on the right up to the next `multiple`."""
+    width = -(-max(len(row) for row in rows) // multiple) * multiple
+    return torch.tensor([[*row, *[PAD] * (width - len(row))] for row in rows], dtype=torch.long, device=device)

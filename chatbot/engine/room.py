@@ -4,38 +4,41 @@ C lanes at most, S context tokens, B lanes in use.
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Final, Self
 
 import torch
 from torch import Tensor
 
 from chatbot.generator.interface import Generator, Part, State
-from chatbot.tokenizer import START, TURN
+from chatbot.tokenizer import PAD, START, TURN
 
-_CONTEXT_STEP = 16  # contexts are cut to a multiple of this: few shapes, and the same one whoever else is there
+CONTEXT_STEP: Final = 16
+"""Contexts are padded to a multiple of this, the numbers of a vector register: sums over a context so come out the same
+to the last bit, however much padding stands behind it."""
 
 
 class Room:
     """Hold C lanes of a generator's state; the first ones are in use."""
 
-    def __init__(self, state: State, parts: Sequence[Part], blank: Sequence[Part], context_tokens: int) -> None:
+    def __init__(self, state: State, parts: Sequence[Part], blank: Sequence[Part]) -> None:
         self._state = state
         self._parts = parts
         self._blank = blank
-        self._context_tokens = context_tokens
         self._widths = [1] * len(parts[0].tensor)
 
     @classmethod
     def build(cls, generator: Generator, lanes: int, context_tokens: int, device: torch.device) -> Self:
-        """Return room for `lanes` replies to contexts of up to `context_tokens`.
+        """Return room for `lanes` replies to contexts of up to `context_tokens`, all of them padded to CONTEXT_STEP.
 
         A reply of one token is written first, for its state has every part.
         """
-        context = torch.full((1, context_tokens), TURN, dtype=torch.long, device=device)
+        width = -(-context_tokens // CONTEXT_STEP) * CONTEXT_STEP
+        context = torch.full((1, width), PAD, dtype=torch.long, device=device)
+        context[:, 0] = TURN
         _, state = generator.step(generator.encode(context), torch.tensor([START], device=device))
         shapes = [(part, (lanes, *part.tensor.shape[1:])) for part in state.parts()]
         parts = [Part(part.tensor.new_zeros(shape), part.context, part.own) for part, shape in shapes]
-        room = cls(state, parts, generator.encode(context[:, :1]).parts(), context_tokens)
+        room = cls(state, parts, generator.encode(context[:, :CONTEXT_STEP]).parts())
         room.clear(list(range(lanes)))
         return room
 
@@ -44,7 +47,7 @@ class Room:
 
     def view(self, lanes: int) -> State:
         """Return the first `lanes` lanes as a state of its own that shares this memory, contexts cut to the longest."""
-        width = min(self._context_tokens, -(-max(self._widths[:lanes]) // _CONTEXT_STEP) * _CONTEXT_STEP)
+        width = max(self._widths[:lanes])
         tensors = []
         for part in self._parts:
             tensor = part.tensor[:lanes]
