@@ -27,30 +27,25 @@ def serve(
 
     Raises RejoinderError when the models, the database or the port cannot be opened.
     """
-    import uvicorn
+    import asyncio
 
-    from app.main import create_app
     from app.migration import migrate_database
-    from app.models import load_models
+    from app.server import run_server
 
     settings = read_settings(models=models, host=host, port=port, state=state, device=device)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    loaded = load_models(settings.models, settings.device)
+    if not settings.models.is_dir():
+        raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
     migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames
     listening = _listen(settings.host, settings.port)
-    with listening:
+
+    def announce(names: str) -> None:
         address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}"
-        names = ", ".join(f"{bot.name} ({bot.device})" for bot in loaded)
         sys.stdout.write(f"Rejoinder serves {names or 'no model yet'} at {address}\n")
         sys.stdout.flush()
-        config = uvicorn.Config(
-            create_app(settings, loaded),
-            log_level="warning",
-            access_log=False,  # the addresses of conversations are secrets
-            timeout_graceful_shutdown=30,
-        )
-        with suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it: no stack of frames for that
-            uvicorn.Server(config).run(sockets=[listening])
+
+    with listening, suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it: no stack of frames for that
+        asyncio.run(run_server(settings, listening, announce))
 
 
 def migrate(state: Path | None = None, database_url: str | None = None) -> None:

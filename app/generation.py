@@ -1,147 +1,423 @@
-"""Drawing replies without blocking the event loop: one worker thread that batches whatever waits.
+"""Having replies drawn: the queue before the engines, the futures and streams of those who wait, and the watchdog.
 
-Knows requests, queues and threads; knows nothing of HTTP, of the database or of what a reply says.
+All of it lives on the event loop; what engines deliver is handed over to it. Knows nothing of HTTP, of the database or
+of what a reply says.
 """
 
 import asyncio
+import itertools
 import logging
-import math
-import threading
 import time
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections import defaultdict
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from app.errors import GenerationError, OverloadedError, UnavailableError
-from app.models import ReplyBot
-from chatbot.errors import RejoinderError
-
-if TYPE_CHECKING:
-    from chatbot.bot import Answer, ReplyRequest
+from app.engines import Engine
+from app.errors import GenerationError, NotFoundError, OverloadedError, ServiceError, UnavailableError
+from app.models import Models
+from chatbot.engine.waiting import Pace, Urgency, Waiting, WaitingLine
+from chatbot.errors import RejoinderError, RequestError
+from chatbot.messages import Begin, Cancel, Delta, Ended, Event, Failed, Loaded, ModelCard, Order
+from chatbot.request import Answer, ReplyRequest, TokenLogprob
 
 log = logging.getLogger(__name__)
 
-
-def candidates(request: "ReplyRequest") -> int:
-    """Return how many replies the generator draws for `request`."""
-    return max(request.n, request.best_of or 0)
+_TICK = 0.25
+_LONGEST_PAUSE = 30.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Waiting:
-    bot: ReplyBot
-    request: "ReplyRequest"
-    future: "Future[Answer]" = field(default_factory=Future)
+@dataclass(frozen=True)
+class Answered:
+    """The replies to one request, and the model as it was when it wrote them."""
+
+    answer: Answer
+    model: ModelCard
+
+
+@dataclass
+class Update:
+    """What came of a streamed request since one looked last: how each choice went on, and at the end the whole."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    logprobs: dict[int, list[TokenLogprob]] = field(default_factory=dict)
+    ended: Answered | None = None
+
+
+class ReplyStream:
+    """The replies to one request as they are written. A slow reader finds what came meanwhile joined."""
+
+    def __init__(self, generation: "Generation", held: "_Held") -> None:
+        self._generation = generation
+        self._held = held
+        self._update = Update()
+        self._news = asyncio.Event()
+        self._error: Exception | None = None
+
+    async def next(self, timeout: float | None = None) -> Update | None:
+        """Return what is new as soon as there is something; None when nothing came within `timeout` seconds.
+
+        Raises what the request failed with.
+        """
+        if not self._news.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), timeout)
+        if not self._news.is_set():
+            return None
+        self._news.clear()
+        update, self._update = self._update, Update()
+        if update.texts or update.logprobs or update.ended:
+            if self._error is not None:
+                self._news.set()
+            return update
+        if self._error is not None:
+            raise self._error
+        return update
+
+    def close(self) -> None:
+        """Give the request up if it is still in work."""
+        self._generation.forget(self._held)
+
+    def add(self, delta: Delta) -> None:
+        """Join a piece of text to what has not been read yet."""
+        if delta.text:
+            self._update.texts[delta.choice] = self._update.texts.get(delta.choice, "") + delta.text
+        if delta.logprobs:
+            self._update.logprobs.setdefault(delta.choice, []).extend(delta.logprobs)
+        self._news.set()
+
+    def end(self, outcome: Answered | Exception) -> None:
+        """Tell the end."""
+        if isinstance(outcome, Answered):
+            self._update.ended = outcome
+        else:
+            self._error = outcome
+        self._news.set()
+
+
+@dataclass(eq=False)
+class _Held:
+    """A request that was taken and not answered yet."""
+
+    key: int
+    model: str
+    request: ReplyRequest
+    future: "asyncio.Future[Answered] | None" = None
+    stream: ReplyStream | None = None
+    engine: "_Seat | None" = None
 
     @property
     def size(self) -> int:
-        return candidates(self.request)
+        return self.request.candidates
+
+    def end(self, outcome: Answered | Exception) -> None:
+        if self.stream is not None:
+            self.stream.end(outcome)
+        elif self.future is not None and not self.future.done():
+            if isinstance(outcome, Answered):
+                self.future.set_result(outcome)
+            else:
+                self.future.set_exception(outcome)
+
+
+class _Seat:
+    """What is known of one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.models: frozenset[str] = frozenset()
+        """Loaded by it; none while it is not there."""
+        self.writing: defaultdict[str, int] = defaultdict(int)
+        self.heard = 0.0
+        self.deaths = 0
+        self.loaded: asyncio.Future[Loaded] | None = None
+
+    def room(self, model: str, size: int, window: int) -> bool:
+        """Say whether the engine should be given `size` more replies of `model`; one idle takes any number."""
+        return model in self.models and (self.writing[model] == 0 or self.writing[model] + size <= window)
 
 
 class Generation:
-    """A queue of requests and the one thread that answers them, `batch_size` replies at a time for each model."""
+    """Take requests for replies, hand them to engines as lanes become free, and bring the answers back."""
 
-    def __init__(self, *, capacity: int, batch_size: int) -> None:
-        self._capacity = capacity
-        self._batch_size = batch_size
-        self._queue: deque[_Waiting] = deque()
-        self._changed = threading.Condition()
-        self._stopping = False
-        self._seconds_per_reply = 0.05  # a guess until the first batch is measured
-        self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        models: Models,
+        *,
+        capacity: int,
+        lanes: int,
+        queue_seconds: float = 60.0,
+        silence_seconds: float = 60.0,
+    ) -> None:
+        self._seats = [_Seat(engine) for engine in engines]
+        self.models = models
+        self._line: WaitingLine[_Held] = WaitingLine(capacity)
+        self._window = lanes + max(1, lanes // 4)  # a few wait in the engine, so that no lane waits for us
+        self._queue_seconds = queue_seconds
+        self._silence_seconds = silence_seconds
+        self._pace = Pace()
+        self._keys = itertools.count()
+        self._held: dict[int, _Held] = {}
+        self._draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def start(self) -> None:
-        """Start the worker."""
-        self._thread.start()
+    async def start(self) -> None:
+        """Start the engines and wait until they have loaded the models.
 
-    def stop(self, timeout: float = 30.0) -> None:
-        """Let the worker finish the batch in hand, refuse what still waits, and end it."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        Raises RejoinderError when they cannot be loaded.
+        """
+        self._loop = asyncio.get_running_loop()
+        for seat in self._seats:
+            self._start(seat)
+        try:
+            await self._all_loaded()
+        except BaseException:
+            await self.stop()
+            raise
+        self._spawn(self._watch())
 
-    async def answer(self, bot: ReplyBot, requests: "Sequence[ReplyRequest]") -> "list[Answer]":
+    async def stop(self) -> None:
+        """Refuse what still waits, end the engines."""
+        self._draining = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for held in list(self._held.values()):
+            self._finish(held, UnavailableError("the service is stopping", code="stopping"))
+        await asyncio.gather(*(asyncio.to_thread(seat.engine.stop) for seat in self._seats))
+
+    def drain(self) -> None:
+        """Take no new requests; those that were taken go on."""
+        self._draining = True
+
+    @property
+    def started(self) -> bool:
+        """Return whether `start` has been called."""
+        return self._loop is not None
+
+    @property
+    def draining(self) -> bool:
+        """Return whether new requests are refused."""
+        return self._draining
+
+    @property
+    def waiting(self) -> int:
+        """Return how many replies wait for a lane."""
+        return self._line.size
+
+    @property
+    def writing(self) -> int:
+        """Return how many replies the engines are at."""
+        return sum(sum(seat.writing.values()) for seat in self._seats)
+
+    @property
+    def has_engine(self) -> bool:
+        """Return whether any engine is there."""
+        return any(seat.loaded is not None and seat.loaded.done() for seat in self._seats)
+
+    async def answer(
+        self, model: str, requests: Sequence[ReplyRequest], urgency: Urgency = Urgency.INTERACTIVE
+    ) -> list[Answered]:
         """Return the answers to `requests`, in their order.
 
-        Raises OverloadedError when the queue has no room for all of them, RequestError when the model refuses one,
-        GenerationError when it fails. If the caller is cancelled, what has not begun is never drawn.
+        Raises OverloadedError when the queue has no room for all of them, UnavailableError when one waited too long or
+        its engine died, RequestError when the model refuses one, GenerationError when it fails. If the caller is
+        cancelled, all of them are given up at once.
         """
-        waiting = [_Waiting(bot, request) for request in requests]
-        self._put(waiting)
+        loop = asyncio.get_running_loop()
+        held = [_Held(next(self._keys), model, request, future=loop.create_future()) for request in requests]
+        self._take(held, urgency)
         try:
-            return await asyncio.gather(*(asyncio.wrap_future(one.future) for one in waiting))
+            return await asyncio.gather(*(one.future for one in held if one.future is not None))
         finally:
-            for one in waiting:
-                one.future.cancel()  # no effect on those that are answered
+            for one in held:
+                self.forget(one)
 
-    def _put(self, waiting: Sequence[_Waiting]) -> None:
-        with self._changed:
-            if self._stopping:
-                raise UnavailableError("the service is stopping", code="stopping", headers={"Retry-After": "5"})
-            queued = sum(one.size for one in self._queue if not one.future.cancelled())
-            # An empty queue takes any request that passed the limits, else a small capacity could refuse it forever.
-            if queued and queued + sum(one.size for one in waiting) > self._capacity:
-                seconds = max(1, math.ceil(queued * self._seconds_per_reply))
-                raise OverloadedError(
-                    f"{queued} replies are waiting already; try again in {seconds} s", retry_after=min(seconds, 60)
-                )
-            self._queue.extend(waiting)
-            self._changed.notify_all()
+    def stream(self, model: str, request: ReplyRequest) -> ReplyStream:
+        """Return the replies to `request` as they are written; who has read enough calls `close`.
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._queue and not self._stopping:
-                    self._changed.wait()
-                if self._stopping:
-                    for one in self._queue:
-                        if one.future.set_running_or_notify_cancel():
-                            one.future.set_exception(UnavailableError("the service is stopping", code="stopping"))
-                    self._queue.clear()
-                    return
-                batch = self._take()
-            if batch:
-                started = time.monotonic()
-                _answer(batch)
-                seconds = (time.monotonic() - started) / sum(one.size for one in batch)
-                self._seconds_per_reply += 0.2 * (seconds - self._seconds_per_reply)
+        Raises OverloadedError or UnavailableError.
+        """
+        held = _Held(next(self._keys), model, request)
+        held.stream = ReplyStream(self, held)
+        self._take([held], Urgency.INTERACTIVE)
+        return held.stream
 
-    def _take(self) -> list[_Waiting]:
-        """Remove from the queue the oldest request and those for the same model that fit into one batch with it."""
-        batch: list[_Waiting] = []
-        left: deque[_Waiting] = deque()
-        size = 0
-        for one in self._queue:
-            fits = not batch or (one.bot is batch[0].bot and size + one.size <= self._batch_size)
-            if not fits:
-                if not one.future.cancelled():
-                    left.append(one)
-            elif one.future.set_running_or_notify_cancel():  # from here on it cannot be cancelled, so it can be set
-                batch.append(one)
-                size += one.size
-        self._queue = left
-        return batch
+    async def reload(self, order: Order) -> None:
+        """Have every engine load the models anew; requests go on meanwhile. Raises RejoinderError when none loads."""
+        loop = asyncio.get_running_loop()
+        for seat in self._seats:
+            if seat.loaded is not None and seat.loaded.done():  # one that is starting reads the directory anyway
+                seat.loaded = loop.create_future()
+                seat.engine.put(order)
+        await self._all_loaded()
+        known = frozenset().union(*(seat.models for seat in self._seats))
+        for waiting in self._line.remove(lambda one: one.model not in known):
+            self._finish(waiting.item, _not_loaded(waiting.model))
+        self._dispatch()
 
-
-def _answer(batch: Sequence[_Waiting]) -> None:
-    """Answer every request of `batch`, or tell each its own fault."""
-    try:
-        answers = batch[0].bot.answer([one.request for one in batch])
-        if len(answers) != len(batch):
-            raise RuntimeError(f"{len(batch)} requests got {len(answers)} answers")
-    except Exception as error:
-        if len(batch) > 1:  # one of them is to blame: the others must not pay for it
-            for one in batch:
-                _answer([one])
+    def forget(self, held: _Held) -> None:
+        """Give up a request: it leaves the queue, or its lanes are freed. One that is answered is left alone."""
+        if self._held.pop(held.key, None) is None:
             return
-        if not isinstance(error, RejoinderError):
-            log.exception("the model %s failed", batch[0].bot.name)
-            error = GenerationError("the model failed at this request; the fault is logged", code="generation_failed")
-        batch[0].future.set_exception(error)
-        return
-    for one, answer in zip(batch, answers, strict=True):
-        one.future.set_result(answer)
+        if held.engine is None:
+            self._line.remove(lambda one: one.item is held)
+        else:
+            held.engine.engine.put(Cancel(held.key))
+            self._release(held)
+        self._dispatch()
+
+    def _take(self, held: Sequence[_Held], urgency: Urgency) -> None:
+        if self._draining:
+            raise UnavailableError("the service is stopping", code="stopping", headers={"Retry-After": "5"})
+        size = sum(one.size for one in held)
+        if not self._line.has_room(size):
+            seconds = self._pace.seconds(self._line.size)
+            raise OverloadedError(
+                f"{self._line.size} replies are waiting already; try again in {seconds} s", retry_after=seconds
+            )
+        deadline = time.monotonic() + self._queue_seconds
+        for one in held:
+            self._held[one.key] = one
+            self._line.add(Waiting(one, one.model, one.size, urgency, deadline))
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        def fits(waiting: Waiting[_Held]) -> bool:
+            return any(seat.room(waiting.model, waiting.size, self._window) for seat in self._seats)
+
+        while (waiting := self._line.take(fits)) is not None:
+            held = waiting.item
+            free = [seat for seat in self._seats if seat.room(held.model, held.size, self._window)]
+            seat = min(free, key=lambda one: one.writing[held.model])
+            if not any(seat.writing.values()):
+                seat.heard = time.monotonic()
+            seat.writing[held.model] += held.size
+            held.engine = seat
+            seat.engine.put(Begin(held.key, held.model, held.request, held.stream is not None))
+
+    def _release(self, held: _Held) -> None:
+        if held.engine is not None:
+            held.engine.writing[held.model] -= held.size
+            held.engine = None
+
+    def _finish(self, held: _Held, outcome: Answered | Exception) -> None:
+        self._held.pop(held.key, None)
+        self._release(held)
+        held.end(outcome)
+
+    def _start(self, seat: _Seat) -> None:
+        loop = self._loop
+        assert loop is not None
+        seat.loaded = loop.create_future()
+
+        def deliver(events: Sequence[Event]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._receive, seat, events)
+
+        def lost() -> None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._lose, seat)
+
+        seat.engine.start(deliver, lost)
+
+    async def _all_loaded(self) -> None:
+        loaded = await asyncio.gather(*(seat.loaded for seat in self._seats if seat.loaded is not None))
+        for one in loaded:
+            if one.fault is not None:
+                raise RejoinderError(one.fault)
+
+    def _receive(self, seat: _Seat, events: Sequence[Event]) -> None:
+        seat.heard = time.monotonic()
+        finished = 0
+        for event in events:
+            if isinstance(event, Loaded):
+                self._take_models(seat, event)
+                continue
+            held = self._held.get(event.key)
+            if held is None or held.engine is not seat:
+                continue  # given up meanwhile
+            if isinstance(event, Delta):
+                if held.stream is not None:
+                    held.stream.add(event)
+                continue
+            finished += held.size
+            if isinstance(event, Ended):
+                self._finish(held, Answered(event.answer, event.model or self.models.get(held.model)))
+            else:
+                self._finish(held, _error_of(event, held.model))
+        self._pace.note(finished, seat.heard, busy=self.writing > 0)
+        if finished:
+            self._dispatch()
+
+    def _take_models(self, seat: _Seat, loaded: Loaded) -> None:
+        if loaded.fault is None:
+            seat.models = frozenset(card.name for card in loaded.models)
+            seat.deaths = 0
+            self.models.replace(loaded.models, loaded.broken)
+        if seat.loaded is not None and not seat.loaded.done():
+            seat.loaded.set_result(loaded)
+        self._dispatch()
+
+    def _lose(self, seat: _Seat) -> None:
+        """Answer what a dead engine held, and start it again."""
+        seat.models = frozenset()
+        for held in [one for one in self._held.values() if one.engine is seat]:
+            self._finish(
+                held,
+                UnavailableError(
+                    "the engine that wrote this reply died; it is being started again",
+                    code="engine_lost",
+                    headers={"Retry-After": "1"},
+                ),
+            )
+        if seat.loaded is not None and not seat.loaded.done():  # it died while loading
+            seat.loaded.set_result(Loaded((), fault="the engine died while it loaded the models; see the log"))
+        self._spawn(self._start_again(seat))
+
+    async def _start_again(self, seat: _Seat) -> None:
+        if seat.deaths:  # it never came up since it died last: do not try without pause
+            await asyncio.sleep(min(_LONGEST_PAUSE, 0.5 * 2**seat.deaths))
+        seat.deaths += 1
+        if not self._draining:
+            self._start(seat)
+
+    async def _watch(self) -> None:
+        """Give up requests that waited too long, and engines that are silent although they have work."""
+        while True:
+            await asyncio.sleep(_TICK)
+            now = time.monotonic()
+            for waiting in self._line.expire(now):
+                seconds = str(self._pace.seconds(self._line.size))
+                self._finish(
+                    waiting.item,
+                    UnavailableError(
+                        f"no lane became free within {self._queue_seconds:g} s",
+                        code="queue_deadline",
+                        headers={"Retry-After": seconds},
+                    ),
+                )
+            for seat in self._seats:
+                if any(seat.writing.values()) and now - seat.heard > self._silence_seconds:
+                    log.error("an engine has been silent for %g s and is ended", now - seat.heard)
+                    seat.heard = now
+                    seat.engine.kill()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _not_loaded(model: str) -> ServiceError:
+    return NotFoundError(f"the model {model[:100]!r} is not loaded any more", param="model", code="model_not_found")
+
+
+def _error_of(failed: Failed, model: str) -> Exception:
+    if failed.kind == "refused":
+        return RequestError(failed.message, failed.param)
+    if failed.kind == "unknown_model":
+        return _not_loaded(model)
+    return GenerationError("the model failed at this request; the fault is logged", code="generation_failed")

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.database import Database
 from app.errors import UnavailableError, detail
+from app.generation import Generation
 from app.models import Models
 
 router = APIRouter(prefix="/health", tags=["health"])
@@ -35,7 +36,12 @@ async def _report(request: Request) -> dict[str, Any]:
         answers = True
     except SQLAlchemyError:
         answers = False
+    generation: Generation = request.app.state.generation
     reasons = []
+    if generation.draining or request.app.state.leaving:
+        reasons.append("the service is stopping")
+    if not generation.has_engine:
+        reasons.append("no engine is running")
     if not models.names:
         reasons.append("no model is loaded")
     if not answers:

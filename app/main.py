@@ -1,6 +1,6 @@
 """The service put together. Nothing happens at import: `create_app` builds, and opens nothing before the app starts."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from app import errors, health
 from app.chat.routes import router as chat_router
 from app.chat.service import ChatService
 from app.database import Database
+from app.engines import Engine, engines_for
 from app.errors import ErrorBody
 from app.exports.routes import router as exports_router
 from app.generation import Generation
 from app.judging.routes import router as judging_router
 from app.middleware import BodyLimit, SecurityHeaders
 from app.migration import migrate_database
-from app.models import Models, load_models
+from app.models import Models
 from app.pages.rendering import error_page
 from app.pages.routes import router as pages_router
 from app.pages.service import PagesService
@@ -32,28 +33,43 @@ from app.studies.routes import router as studies_router
 STATIC = Path(__file__).parent / "pages" / "static"
 
 
-def create_app(settings: Settings, models: Models | None = None) -> FastAPI:
-    """Return the service for `settings`; without `models` they are loaded from the directory when the app starts.
+def build_generation(settings: Settings, engines: Sequence[Engine] | None = None) -> Generation:
+    """Return the queue before `engines`, or before the engine processes that `settings` ask for; nothing is started."""
+    return Generation(
+        engines_for(settings) if engines is None else engines,
+        Models(),
+        capacity=settings.queue_capacity,
+        lanes=settings.batch_size,
+        queue_seconds=settings.queue_seconds,
+        silence_seconds=settings.silence_seconds,
+    )
+
+
+def create_app(settings: Settings, generation: Generation | None = None) -> FastAPI:
+    """Return the service for `settings`; `generation` may have been started already, else the app starts it.
 
     Starting it raises RejoinderError when the models or the database cannot be opened.
     """
+    drawing = build_generation(settings) if generation is None else generation
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loaded = await run_in_threadpool(load_models, settings.models, settings.device) if models is None else models
         await run_in_threadpool(migrate_database, settings.database)
+        if not drawing.started:
+            await drawing.start()
         database = Database(settings.database)
-        generation = Generation(capacity=settings.queue_capacity, batch_size=settings.batch_size)
-        generation.start()
-        app.state.models = loaded
+        app.state.models = drawing.models
         app.state.database = database
-        app.state.chat = ChatService(loaded, generation, database, settings)
+        app.state.generation = drawing
+        app.state.leaving = False
+        app.state.settings = settings
+        app.state.chat = ChatService(drawing.models, drawing, database, settings)
         app.state.filling = StudyFilling(app.state.chat, database)
         app.state.pages = PagesService(app.state.chat, database, settings)
         try:
             yield
         finally:
-            await run_in_threadpool(generation.stop)
+            await drawing.stop()
             database.close()
 
     app = FastAPI(

@@ -33,7 +33,21 @@ class Settings(BaseSettings):
     queue_capacity: int = Field(default=1024, ge=1)
     """Replies waiting to be drawn before the service answers 429."""
     batch_size: int = Field(default=64, ge=1)
-    """Replies drawn together."""
+    """Replies that one engine writes side by side, for each model."""
+    engines: int | None = Field(default=None, ge=1)
+    """Engine processes; by default one for each GPU, or for each core but one."""
+    precision: str = "auto"
+    """auto (the fastest that stays close to fp32), fp32, bf16 or int8."""
+    queue_seconds: float = Field(default=60.0, gt=0)
+    """A request that found no free lane for so long is answered 503."""
+    silence_seconds: float = Field(default=60.0, gt=0)
+    """An engine that has work and says nothing for so long is ended and started again."""
+    ping_seconds: float = Field(default=15.0, gt=0)
+    """A stream that has nothing to tell for so long sends a comment, so that nobody in between closes it."""
+    drain_seconds: float = Field(default=2.0, ge=0)
+    """After SIGTERM the service is not ready, but still takes requests, for so long: the balancer must notice first."""
+    admin_key: str | None = Field(default=None, repr=False)
+    """Needed to have models loaded anew; without one, only a service that listens on this machine alone does so."""
 
     @property
     def database(self) -> str:

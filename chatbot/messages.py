@@ -99,6 +99,8 @@ class Ended:
 
     key: int
     answer: Answer
+    model: ModelCard | None = None
+    """Which weights wrote them: a model may be loaded anew while a request waits."""
 
 
 @dataclass(frozen=True)

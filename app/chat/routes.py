@@ -3,9 +3,20 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
 
-from app.chat.schemas import Completion, CompletionRequest, ModelEntry, ModelList, Replies, RepliesRequest
+from app.administration import admin_only
+from app.chat.schemas import (
+    Completion,
+    CompletionRequest,
+    ModelEntry,
+    ModelList,
+    ReloadedModels,
+    Replies,
+    RepliesRequest,
+)
 from app.chat.service import ChatService
+from app.chat.streaming import CompletionEvents
 from app.disconnection import unless_gone
 
 router = APIRouter(prefix="/v1", tags=["chat"])
@@ -19,9 +30,11 @@ async def _service(request: Request) -> ChatService:
 Service = Annotated[ChatService, Depends(_service)]
 
 
-@router.post("/chat/completions")
-async def create_completion(body: CompletionRequest, request: Request, service: Service) -> Completion:
-    """Answer a history of messages."""
+@router.post("/chat/completions", response_model=Completion)
+async def create_completion(body: CompletionRequest, request: Request, service: Service) -> Completion | Response:
+    """Answer a history of messages, whole or, with `stream`, as server-sent events."""
+    if body.stream:
+        return CompletionEvents(service, body, await unless_gone(request, service.stream(body)))
     return await unless_gone(request, service.complete(body))
 
 
@@ -41,3 +54,9 @@ async def list_models(service: Service) -> ModelList:
 async def get_model(model: str, service: Service) -> ModelEntry:
     """Describe one loaded model."""
     return service.get_model(model)
+
+
+@router.post("/models/reload", dependencies=[Depends(admin_only)])
+async def reload_models(service: Service) -> ReloadedModels:
+    """Load the models' directory anew; no request in work is lost."""
+    return await service.reload()

@@ -6,8 +6,18 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from app.wire import NotYet, Text, WireModel
+from chatbot.request import MOST_LOGPROBS, MOST_STOPS, SEED_LIMIT
 
-FIRST_TOO_LARGE_SEED = 2**63
+FIRST_TOO_LARGE_SEED = SEED_LIMIT
+
+
+def _stops(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Stops = Annotated[
+    list[Annotated[Text, Field(min_length=1, max_length=256)]], Field(max_length=MOST_STOPS), BeforeValidator(_stops)
+]
 
 
 class Sampling(WireModel):
@@ -23,6 +33,7 @@ class Sampling(WireModel):
     no_repeat_ngram: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     min_tokens: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
+    stop: Stops | None = None
 
 
 class TextPart(WireModel):
@@ -75,18 +86,24 @@ def _text_modality(value: object) -> object:
     raise PydanticCustomError("unsupported_parameter", "only ['text'] is supported by this server")
 
 
+class StreamOptions(BaseModel):
+    """How a stream ends; what else clients set here changes nothing that we send."""
+
+    include_usage: bool | None = None
+
+
 class CompletionRequest(Sampling):
     """A history to be answered."""
 
     model: Text
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
 
     # Would change the answer, and cannot be honoured yet: refused rather than silently dropped.
-    stream: NotYet = None
-    stop: NotYet = None
-    logprobs: NotYet = None
-    top_logprobs: NotYet = None
     logit_bias: NotYet = None
     frequency_penalty: NotYet = None
     presence_penalty: NotYet = None
@@ -103,7 +120,6 @@ class CompletionRequest(Sampling):
     safety_identifier: Any = None
     service_tier: Any = None
     store: Any = None
-    stream_options: Any = None
     tool_choice: Any = None
     tools: Any = None
     user: Any = None
@@ -120,7 +136,6 @@ IGNORED_FIELDS = (
     "safety_identifier",
     "service_tier",
     "store",
-    "stream_options",
     "tool_choice",
     "tools",
     "user",
@@ -133,6 +148,27 @@ class RepliesRequest(Sampling):
 
     model: Text
     contexts: Annotated[list[Annotated[list[Text], Field(min_length=1)]], Field(min_length=1)]
+
+
+class TopLogprob(BaseModel):
+    """A token and its log-probability; `bytes` is exact, `token` may show half a character as U+FFFD."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ContentLogprob(TopLogprob):
+    """A token of the reply, and the likeliest in its place."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(BaseModel):
+    """The model's own log-probabilities: at temperature 1, nothing cut or penalised; without the end token."""
+
+    content: list[ContentLogprob]
+    refusal: None = None
 
 
 class AnswerMessage(BaseModel):
@@ -149,7 +185,7 @@ class Choice(BaseModel):
     reply_id: str
     message: AnswerMessage
     finish_reason: str
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
     discriminator_score: float | None
 
 
@@ -226,6 +262,7 @@ class ModelEntry(BaseModel):
     owned_by: str = "rejoinder"
     digest: str
     device: str
+    precision: str
     discriminator: bool
     limits: ModelLimits
     card: str
@@ -236,3 +273,9 @@ class ModelList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[ModelEntry]
+
+
+class ReloadedModels(ModelList):
+    """The models after a reload, and why others of the directory are not among them."""
+
+    broken: dict[str, str]

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -16,28 +16,33 @@ from app.chat.schemas import (
     IGNORED_FIELDS,
     AnswerMessage,
     Choice,
+    ChoiceLogprobs,
     Completion,
     CompletionRequest,
+    ContentLogprob,
     ContextReplies,
     Message,
     ModelEntry,
     ModelLimits,
     ModelList,
+    ReloadedModels,
     Replies,
     RepliesRequest,
     Sampling,
     ServedReply,
+    TopLogprob,
     Usage,
 )
 from app.chat.tables import Response
 from app.database import Database, now
+from app.engines import reload_order
 from app.errors import BadRequestError
-from app.generation import Generation
-from app.models import Models, ReplyBot
+from app.generation import Answered, Generation, ReplyStream, Update
+from app.models import Models
 from app.settings import Settings
-
-if TYPE_CHECKING:
-    from chatbot.bot import Answer, Reply, ReplyRequest
+from chatbot.engine.waiting import Urgency
+from chatbot.messages import ModelCard
+from chatbot.request import Answer, Decoding, Reply, ReplyRequest, TokenLogprob
 
 DRAWN_SEEDS = 2**53
 """Seeds that we draw stay below this, so that a client in JavaScript can send them back exactly."""
@@ -47,16 +52,48 @@ DRAWN_SEEDS = 2**53
 class Drawn:
     """The replies to one request, drawn and not stored yet."""
 
-    bot: ReplyBot
-    request: "ReplyRequest"
-    answer: "Answer"
+    bot: ModelCard
+    request: ReplyRequest
+    answer: Answer
     reply_ids: tuple[str, ...]
     latency_ms: int
 
     @property
-    def replies(self) -> "list[tuple[str, Reply]]":
+    def replies(self) -> list[tuple[str, Reply]]:
         """Return each reply with its id."""
         return list(zip(self.reply_ids, self.answer.replies, strict=True))
+
+
+class DrawnStream:
+    """The replies to one request while they are drawn: pieces of text, then all that is to be stored."""
+
+    def __init__(self, bot: ModelCard, request: ReplyRequest, stream: ReplyStream) -> None:
+        self.bot = bot
+        self.request = request
+        self.reply_ids = tuple(new_reply_id() for _ in range(request.n))
+        self._stream = stream
+        self._started = time.monotonic()
+        self._first: Update | None = None
+
+    async def begin(self, timeout: float) -> None:
+        """Wait for the first word, at most `timeout` seconds. Raises what goes wrong before it."""
+        self._first = await self._stream.next(timeout)
+
+    async def next(self, timeout: float) -> Update | None:
+        """Return what is new; None when there was nothing for `timeout` seconds. Raises what went wrong."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await self._stream.next(timeout)
+
+    def drawn(self, ended: Answered) -> Drawn:
+        """Return the replies as they are stored."""
+        latency_ms = round((time.monotonic() - self._started) * 1000)
+        return Drawn(ended.model, self.request, storable(ended.answer), self.reply_ids, latency_ms)
+
+    def close(self) -> None:
+        """Give the request up if it is still in work."""
+        self._stream.close()
 
 
 class ChatService:
@@ -71,32 +108,29 @@ class ChatService:
 
     async def complete(self, body: CompletionRequest) -> Completion:
         """Return the `n` replies to a history of messages. Raises ServiceError or RequestError saying what is wrong."""
-        bot = self.models.get(body.model)
-        if body.max_tokens and body.max_completion_tokens and body.max_tokens != body.max_completion_tokens:
-            raise BadRequestError("max_tokens and max_completion_tokens contradict each other", param="max_tokens")
-        turns = self._turns(body.messages)
-        sampling = body.model_copy(update={"max_tokens": body.max_tokens or body.max_completion_tokens})
-        [drawn] = await self.draw(bot, [turns], sampling)
+        bot, request = self._completion(body)
+        [drawn] = await self._draw(bot, [request], Urgency.INTERACTIVE)
         await self._database.write(lambda session: self.keep(session, [drawn]))
         return Completion(
             id=drawn.reply_ids[0],
             created=int(time.time()),
-            model=bot.name,
+            model=drawn.bot.name,
             choices=[
                 Choice(
                     index=index,
                     reply_id=reply_id,
                     message=AnswerMessage(content=reply.text),
                     finish_reason=reply.finish_reason,
+                    logprobs=None if reply.logprobs is None else wire_logprobs(reply.logprobs),
                     discriminator_score=reply.score,
                 )
                 for index, (reply_id, reply) in enumerate(drawn.replies)
             ],
-            usage=_usage([drawn]),
-            system_fingerprint=fingerprint(bot),
+            usage=usage_of([drawn]),
+            system_fingerprint=fingerprint(drawn.bot),
             seed=drawn.request.seed,
             turns_used=drawn.answer.turns_used,
-            ignored=_ignored(body),
+            ignored=ignored_of(body),
         )
 
     async def reply(self, body: RepliesRequest) -> Replies:
@@ -110,7 +144,9 @@ class ChatService:
             self._check_count(len(turns), f"contexts[{index}]")
             for position, text in enumerate(turns):
                 self.check_text(text, f"contexts[{index}][{position}]")
-        drawn = await self.draw(bot, body.contexts, body)
+        requests = self._requests(bot, body.contexts, body)
+        # A list is worked through: those who wait before a screen go first.
+        drawn = await self._draw(bot, requests, Urgency.BATCH if len(requests) > 1 else Urgency.INTERACTIVE)
         await self._database.write(lambda session: self.keep(session, drawn))
         return Replies(
             created=int(time.time()),
@@ -134,29 +170,70 @@ class ChatService:
                 )
                 for index, one in enumerate(drawn)
             ],
-            usage=_usage(drawn),
+            usage=usage_of(drawn),
             system_fingerprint=fingerprint(bot),
         )
 
-    async def draw(self, bot: ReplyBot, histories: Sequence[Sequence[str]], sampling: Sampling) -> list[Drawn]:
+    async def draw(self, bot: ModelCard, histories: Sequence[Sequence[str]], sampling: Sampling) -> list[Drawn]:
         """Have the replies to `histories` drawn; history i gets `seed + i`, and a seed is chosen where none is given.
 
         Raises BadRequestError, RequestError, OverloadedError or GenerationError.
         """
-        requests = self._requests(bot, histories, sampling)
+        return await self._draw(bot, self._requests(bot, histories, sampling), Urgency.INTERACTIVE)
+
+    async def stream(self, body: CompletionRequest) -> "DrawnStream":
+        """Have the replies to a history of messages drawn, told as they come.
+
+        Raises ServiceError or RequestError for what is known to be wrong before the first word.
+        """
+        bot, request = self._completion(body)
+        stream = DrawnStream(bot, request, self._generation.stream(bot.name, request))
+        try:
+            await stream.begin(self._settings.ping_seconds)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    async def store(self, drawn: "Drawn") -> None:
+        """Store the replies to one request."""
+        await self._database.write(lambda session: self.keep(session, [drawn]))
+
+    async def reload(self) -> ReloadedModels:
+        """Load the models anew; what is being answered goes on. Raises RejoinderError when none can be loaded."""
+        await self._generation.reload(reload_order(self._settings))
+        return ReloadedModels(data=self.list_models().data, broken=dict(self.models.broken))
+
+    @property
+    def ping_seconds(self) -> float:
+        """Return after how long a silent stream sends a comment."""
+        return self._settings.ping_seconds
+
+    async def _draw(self, bot: ModelCard, requests: Sequence[ReplyRequest], urgency: Urgency) -> list[Drawn]:
         started = time.monotonic()
-        answers = await self._generation.answer(bot, requests)
+        answered = await self._generation.answer(bot.name, requests, urgency)
         latency_ms = round((time.monotonic() - started) * 1000)
         return [
             Drawn(
-                bot=bot,
+                bot=one.model,
                 request=request,
-                answer=_storable(answer),
-                reply_ids=tuple(f"reply-{uuid.uuid4().hex}" for _ in answer.replies),
+                answer=storable(one.answer),
+                reply_ids=tuple(new_reply_id() for _ in one.answer.replies),
                 latency_ms=latency_ms,
             )
-            for request, answer in zip(requests, answers, strict=True)
+            for request, one in zip(requests, answered, strict=True)
         ]
+
+    def _completion(self, body: CompletionRequest) -> tuple[ModelCard, ReplyRequest]:
+        bot = self.models.get(body.model)
+        if body.max_tokens and body.max_completion_tokens and body.max_tokens != body.max_completion_tokens:
+            raise BadRequestError("max_tokens and max_completion_tokens contradict each other", param="max_tokens")
+        if body.top_logprobs is not None and not body.logprobs:
+            raise BadRequestError("top_logprobs: needs logprobs to be true", param="top_logprobs")
+        turns = self._turns(body.messages)
+        sampling = body.model_copy(update={"max_tokens": body.max_tokens or body.max_completion_tokens})
+        [request] = self._requests(bot, [turns], sampling)
+        return bot, dataclasses.replace(request, logprobs=(body.top_logprobs or 0) if body.logprobs else None)
 
     def keep(self, session: Session, drawn: Sequence[Drawn]) -> None:
         """Store replies with all that made them: model, weights, decoding, seed and the turns they answer."""
@@ -224,10 +301,7 @@ class ChatService:
             raise BadRequestError("messages: the last one must be the user's", param="messages")
         return alternating(spoken)
 
-    def _requests(self, bot: ReplyBot, histories: Sequence[Sequence[str]], sampling: Sampling) -> "list[ReplyRequest]":
-        from chatbot.bot import ReplyRequest
-        from chatbot.decoding import Decoding
-
+    def _requests(self, bot: ModelCard, histories: Sequence[Sequence[str]], sampling: Sampling) -> list[ReplyRequest]:
         n = sampling.n or 1
         if sampling.best_of is not None:
             if not bot.has_discriminator:
@@ -254,20 +328,45 @@ class ChatService:
                 seed=(seed + index) % FIRST_TOO_LARGE_SEED,
                 n=n,
                 best_of=sampling.best_of,
+                stop=tuple(sampling.stop or ()),
             )
             for index, turns in enumerate(histories)
         ]
 
-    def _entry(self, bot: ReplyBot) -> ModelEntry:
+    def _entry(self, bot: ModelCard) -> ModelEntry:
         return ModelEntry(
             id=bot.name,
             created=self._started,
             digest=bot.digest,
             device=bot.device,
+            precision=bot.precision,
             discriminator=bot.has_discriminator,
             limits=ModelLimits(context_tokens=bot.limits.context_tokens, reply_tokens=bot.limits.reply_tokens),
             card=bot.card,
         )
+
+
+def new_reply_id() -> str:
+    """Return the id that a rating of a reply will name."""
+    return f"reply-{uuid.uuid4().hex}"
+
+
+def wire_logprobs(logprobs: Iterable[TokenLogprob]) -> ChoiceLogprobs:
+    """Return the log-probabilities of tokens in OpenAI's shape."""
+    return ChoiceLogprobs(
+        content=[
+            ContentLogprob(
+                **_token(one.token, one.logprob),
+                top_logprobs=[TopLogprob(**_token(token, logprob)) for token, logprob in one.likeliest],
+            )
+            for one in logprobs
+        ]
+    )
+
+
+def _token(token: bytes, logprob: float) -> dict[str, Any]:
+    # JSON has no infinity: what cannot come has a logprob that the wire format uses for it.
+    return {"token": token.decode("utf-8", "replace"), "logprob": max(logprob, -9999.0), "bytes": list(token)}
 
 
 def alternating(spoken: Iterable[tuple[str, str]]) -> list[str]:
@@ -283,25 +382,29 @@ def alternating(spoken: Iterable[tuple[str, str]]) -> list[str]:
     return [text for _, text in turns]
 
 
-def fingerprint(bot: ReplyBot) -> str:
-    """Return the short name of the model's weights."""
-    return bot.digest[:12]
+def fingerprint(bot: ModelCard) -> str:
+    """Return the short name of the model's weights, and of how they compute: a seed repeats where this is the same."""
+    return bot.digest[:12] if bot.precision == "fp32" else f"{bot.digest[:12]}-{bot.precision}"
 
 
-def _ignored(body: CompletionRequest) -> list[str]:
+def ignored_of(body: CompletionRequest) -> list[str]:
+    """Return what of `body` played no part in the answer."""
     messages = [f"messages[{i}]" for i, message in enumerate(body.messages) if message.role in ("system", "developer")]
     return messages + [name for name in IGNORED_FIELDS if getattr(body, name)]
 
 
-def _usage(drawn: Sequence[Drawn]) -> Usage:
+def usage_of(drawn: Sequence[Drawn]) -> Usage:
+    """Return the tokens read and drawn."""
     prompt = sum(one.answer.context_tokens for one in drawn)
     completion = sum(reply.tokens for one in drawn for reply in one.answer.replies)
     return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
 
 
-def _decoding(request: "ReplyRequest") -> dict[str, Any]:
+def _decoding(request: ReplyRequest) -> dict[str, Any]:
     """Return all that makes this model with these settings a system of its own to its judges."""
-    return {**dataclasses.asdict(request.decoding), "best_of": request.best_of}
+    decoding: dict[str, Any] = {**dataclasses.asdict(request.decoding), "best_of": request.best_of}
+    # Left out where there is none: systems stored before there were stops keep their names.
+    return {**decoding, "stop": list(request.stop)} if request.stop else decoding
 
 
 def messages_of(turns: Sequence[str]) -> list[dict[str, str]]:
@@ -312,7 +415,7 @@ def messages_of(turns: Sequence[str]) -> list[dict[str, str]]:
     ]
 
 
-def _storable(answer: "Answer") -> "Answer":
+def storable(answer: Answer) -> Answer:
     """Drop U+0000 from the replies: a byte-level model can write it, PostgreSQL cannot store it."""
     replies = tuple(dataclasses.replace(reply, text=reply.text.replace("\x00", "")) for reply in answer.replies)
     return dataclasses.replace(answer, replies=replies)

@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chatbot.bot import Answer, Reply, ReplyRequest
 from chatbot.errors import RequestError
+from chatbot.messages import Delta, Ended, Event, Failed
+from chatbot.request import Answer, Reply, ReplyRequest
 
 
 @dataclass(frozen=True)
@@ -28,38 +29,64 @@ class FakeBot:
     limits: FakeLimits = FakeLimits()
     has_discriminator: bool = True
     device: str = "cpu"
+    precision: str = "fp32"
     batches: list[list[ReplyRequest]] = field(default_factory=list)
     seconds: float = 0.0
     gate: threading.Event | None = None
-    """While it is set to an Event, `answer` waits for it."""
+    """While it is set to an Event, a step waits for it."""
     began: threading.Event = field(default_factory=threading.Event)
     say: Callable[[ReplyRequest, int], str] = lambda request, choice: f"{request.turns[-1]}, {request.seed}/{choice}"
+    _waiting: dict[int, tuple[ReplyRequest, bool]] = field(default_factory=dict)
 
-    def answer(self, requests: Sequence[ReplyRequest]) -> list[Answer]:
-        """Answer by echo; "refuse me" and "break down" are refused and fail."""
-        self.batches.append(list(requests))
+    @property
+    def busy(self) -> bool:
+        """Return whether anybody waits."""
+        return bool(self._waiting)
+
+    def begin(self, key: int, request: ReplyRequest, *, stream: bool = False) -> None:
+        """Take a request; "refuse me" is refused."""
+        if "refuse me" in request.turns[-1]:
+            raise RequestError("this one is refused", "turns")
+        self._waiting[key] = (request, stream)
+
+    def cancel(self, key: int) -> None:
+        """Forget a request."""
+        self._waiting.pop(key, None)
+
+    def step(self) -> list[Event]:
+        """Answer all that wait by echo; "break down" fails, "kill me" ends the engine."""
+        batch, self._waiting = self._waiting, {}
+        self.batches.append([request for request, _ in batch.values()])
         self.began.set()
         if self.gate is not None:
             assert self.gate.wait(20), "nobody opened the gate"
         time.sleep(self.seconds)
-        for request in requests:
-            if "refuse me" in request.turns[-1]:
-                raise RequestError("this one is refused", "turns")
+        events: list[Event] = []
+        for key, (request, stream) in batch.items():
+            if "kill me" in request.turns[-1]:
+                raise SystemExit("the engine dies")
             if "break down" in request.turns[-1]:
-                raise RuntimeError("the fake broke down")
-        return [
-            Answer(
-                replies=tuple(
-                    Reply(
-                        text=self.say(request, choice),
-                        finish_reason="stop",
-                        tokens=5,
-                        score=0.9 - 0.01 * choice if self.has_discriminator else None,
-                    )
-                    for choice in range(request.n)
-                ),
-                context_tokens=sum(len(turn.split()) for turn in request.turns),
-                turns_used=min(len(request.turns), 4),
-            )
-            for request in requests
-        ]
+                events.append(Failed(key, "broken", "the fake broke down"))
+                continue
+            answer = self._answer(request)
+            if stream and request.best_of is None:
+                for choice, reply in enumerate(answer.replies):
+                    middle = len(reply.text) // 2
+                    events += [Delta(key, choice, reply.text[:middle]), Delta(key, choice, reply.text[middle:])]
+            events.append(Ended(key, answer))
+        return events
+
+    def _answer(self, request: ReplyRequest) -> Answer:
+        return Answer(
+            replies=tuple(
+                Reply(
+                    text=self.say(request, choice),
+                    finish_reason="stop",
+                    tokens=5,
+                    score=0.9 - 0.01 * choice if self.has_discriminator else None,
+                )
+                for choice in range(request.n)
+            ),
+            context_tokens=sum(len(turn.split()) for turn in request.turns),
+            turns_used=min(len(request.turns), 4),
+        )

@@ -7,8 +7,8 @@ import threading
 import pytest
 from starlette.types import Message
 
-from app.main import create_app
-from app.models import Models
+from app.engines import ThreadEngine
+from app.main import build_generation, create_app
 from app.settings import Settings
 from tests.app.fakes import FakeBot
 
@@ -51,7 +51,7 @@ class Client:
 @pytest.mark.parametrize("leaver", [0, 1])
 def test_one_leaves_while_its_reply_is_drawn_or_waits(settings_here: Settings, leaver: int) -> None:
     bot = FakeBot(gate=threading.Event())
-    app = create_app(settings_here, Models([bot]))
+    app = create_app(settings_here, build_generation(settings_here, [ThreadEngine([bot])]))
 
     async def work() -> None:
         async with app.router.lifespan_context(app), asyncio.timeout(20):

@@ -1,0 +1,150 @@
+"""A completion as server-sent events: OpenAI's chunks, a comment now and then, an error frame when it comes to that.
+
+A stream that is cut without `[DONE]` looks like success to clients, so whatever goes wrong is said in a frame.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.chat.schemas import CompletionRequest
+from app.chat.service import ChatService, Drawn, DrawnStream, fingerprint, ignored_of, usage_of, wire_logprobs
+from app.errors import detail, from_exception
+from app.generation import Update
+
+_PING = b": ping\n\n"
+_DONE = b"data: [DONE]\n\n"
+
+
+class CompletionEvents(Response):
+    """Send a completion while it is drawn; when the client leaves, its lanes are free at once."""
+
+    def __init__(self, service: ChatService, body: CompletionRequest, stream: DrawnStream) -> None:
+        super().__init__(
+            media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        )
+        del self.headers["content-length"]
+        self._service = service
+        self._body = body
+        self._stream = stream
+        self._created = int(time.time())
+        self._usage = bool(body.stream_options and body.stream_options.include_usage)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events until they end or the client has left."""
+        sending = asyncio.create_task(self._send(send))
+        leaving = asyncio.create_task(_left(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            self._stream.close()
+            sending.cancel()
+            leaving.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._frames()) as frames:
+            # While a slow reader keeps us here, what is written meanwhile is joined to one piece.
+            async for frame in frames:
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _frames(self) -> AsyncGenerator[bytes, None]:
+        try:
+            roles = [
+                self._choice(index, {"role": "assistant", "content": ""}) for index in range(self._stream.request.n)
+            ]
+            yield b"".join(self._frame([role]) for role in roles)
+            while True:
+                update = await self._stream.next(self._service.ping_seconds)
+                if update is None:
+                    yield _PING
+                    continue
+                if pieces := self._pieces(update):
+                    yield b"".join(pieces)
+                if update.ended is not None:
+                    drawn = self._stream.drawn(update.ended)
+                    await self._service.store(drawn)  # a reply that cannot be rated is not told to be there
+                    yield b"".join([*self._ends(drawn), _DONE])
+                    return
+        except Exception as exception:
+            yield _event(detail(from_exception(exception)))
+
+    def _pieces(self, update: Update) -> list[bytes]:
+        """Return the frames of the text, or of the log-probabilities, that have come."""
+        frames = []
+        for index in sorted({*update.texts, *update.logprobs}):
+            text = update.texts.get(index, "").replace("\x00", "")
+            logprobs = update.logprobs.get(index)
+            frames.append(
+                self._frame(
+                    [self._choice(index, {"content": text}, wire_logprobs(logprobs).model_dump() if logprobs else None)]
+                )
+            )
+        return frames
+
+    def _ends(self, drawn: Drawn) -> list[bytes]:
+        """Return the frames that end each choice, and the usage."""
+        frames = []
+        for index, reply in enumerate(drawn.answer.replies):
+            if drawn.request.best_of is not None:  # ranked: nothing of it has been told yet
+                logprobs = None if reply.logprobs is None else wire_logprobs(reply.logprobs).model_dump()
+                frames.append(self._frame([self._choice(index, {"content": reply.text}, logprobs)]))
+            end = self._choice(index, {}, finish_reason=reply.finish_reason)
+            end["discriminator_score"] = reply.score
+            frames.append(
+                self._frame(
+                    [end],
+                    system_fingerprint=fingerprint(drawn.bot),
+                    seed=drawn.request.seed,
+                    turns_used=drawn.answer.turns_used,
+                    ignored=ignored_of(self._body),
+                )
+            )
+        if self._usage:
+            frames.append(self._frame([], usage=usage_of([drawn]).model_dump()))
+        return frames
+
+    def _choice(
+        self, index: int, delta: dict[str, Any], logprobs: object = None, finish_reason: str | None = None
+    ) -> dict[str, Any]:
+        return {
+            "index": index,
+            "reply_id": self._stream.reply_ids[index],
+            "delta": delta,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
+
+    def _frame(self, choices: list[dict[str, Any]], **more: object) -> bytes:
+        usage = {"usage": None} if self._usage else {}
+        return _event(
+            {
+                "id": self._stream.reply_ids[0],
+                "object": "chat.completion.chunk",
+                "created": self._created,
+                "model": self._stream.bot.name,
+                "system_fingerprint": fingerprint(self._stream.bot),
+                "choices": choices,
+                **usage,
+                **more,
+            }
+        )
+
+
+def _event(content: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
