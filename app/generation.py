@@ -227,6 +227,9 @@ class Generation:
         cancelled, all of them are given up at once.
         """
         loop = asyncio.get_running_loop()
+        if self._loop is not None and loop is not self._loop:  # called on another loop than the service's own
+            work = asyncio.run_coroutine_threadsafe(self.answer(model, requests, urgency), self._loop)
+            return await asyncio.wrap_future(work)
         held = [_Held(next(self._keys), model, request, future=loop.create_future()) for request in requests]
         self._take(held, urgency)
         try:

@@ -297,6 +297,9 @@ def main(arguments: Sequence[str]) -> None:
     worker.put(Reload(Path(models)))
     with suppress(BrokenPipeError):
         worker.run()
+    # A thread may be inside torch, loading: the interpreter's own end would tear it down there, with an abort.
+    logging.shutdown()
+    os._exit(0)
 
 
 if __name__ == "__main__":

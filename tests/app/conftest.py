@@ -9,11 +9,9 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from app.database import Database
-from app.engines import ThreadEngine
-from app.main import build_generation, create_app
 from app.migration import metadata, migrate_database
 from app.settings import Settings
-from tests.app.fakes import FakeBot
+from tests.app.fakes import FakeBot, app_of
 from tests.postgres import execute, postgres, with_database
 
 __all__ = ["postgres"]
@@ -62,8 +60,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
     clients: list[TestClient] = []
 
     def start(*bots: FakeBot, broken: dict[str, str] | None = None, **settings: object) -> TestClient:
-        chosen = Settings(**{"state": tmp_path, **settings})
-        app = create_app(chosen, build_generation(chosen, [ThreadEngine(bots, broken)]))
+        app = app_of(Settings(**{"state": tmp_path, **settings}), *bots, broken=broken)
         client = TestClient(app)
         client.__enter__()
         clients.append(client)

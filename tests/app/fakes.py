@@ -5,9 +5,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fastapi import FastAPI
+
+from app.engines import ThreadEngine
+from app.main import build_generation, create_app
+from app.settings import Settings
 from chatbot.errors import RequestError
 from chatbot.messages import Delta, Ended, Event, Failed
 from chatbot.request import Answer, Reply, ReplyRequest
+
+
+def app_of(settings: Settings, *bots: "FakeBot", broken: dict[str, str] | None = None) -> FastAPI:
+    """Return the service with an engine of `bots` in a thread."""
+    return create_app(settings, build_generation(settings, [ThreadEngine(bots, broken)]))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ import threading
 import pytest
 from starlette.types import Message
 
-from app.engines import ThreadEngine
-from app.main import build_generation, create_app
 from app.settings import Settings
-from tests.app.fakes import FakeBot
+from tests.app.fakes import FakeBot, app_of
 
 BODY = json.dumps({"model": "fake", "messages": [{"role": "user", "content": "hello"}]}).encode()
 SCOPE = {
@@ -32,7 +30,9 @@ SCOPE = {
 class Client:
     """One connection, spoken to in ASGI's own words."""
 
-    def __init__(self) -> None:
+    def __init__(self, body: bytes = BODY, seconds: float = 0.0) -> None:
+        self._body = body
+        self._seconds = seconds
         self._sent = False
         self.left = asyncio.Event()
         self.answers: list[Message] = []
@@ -40,18 +40,19 @@ class Client:
     async def receive(self) -> Message:
         if not self._sent:
             self._sent = True
-            return {"type": "http.request", "body": BODY, "more_body": False}
+            return {"type": "http.request", "body": self._body, "more_body": False}
         await self.left.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         self.answers.append(message)
+        await asyncio.sleep(self._seconds)
 
 
 @pytest.mark.parametrize("leaver", [0, 1])
 def test_one_leaves_while_its_reply_is_drawn_or_waits(settings_here: Settings, leaver: int) -> None:
     bot = FakeBot(gate=threading.Event())
-    app = create_app(settings_here, build_generation(settings_here, [ThreadEngine([bot])]))
+    app = app_of(settings_here, bot)
 
     async def work() -> None:
         async with app.router.lifespan_context(app), asyncio.timeout(20):

@@ -10,10 +10,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.main import create_app
-from app.models import Models
 from app.settings import Settings
-from tests.app.fakes import FakeBot
+from tests.app.fakes import FakeBot, app_of
 from tests.app.people import Owner, RaterClient
 
 QUICK = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
@@ -105,7 +103,7 @@ verdict = st.fixed_dictionaries(
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     state: Path = tmp_path_factory.mktemp("fuzz")
-    with TestClient(create_app(Settings(state=state), Models([FakeBot()]))) as client:
+    with TestClient(app_of(Settings(state=state), FakeBot())) as client:
         yield client
 
 

@@ -8,14 +8,15 @@ import torch
 from fastapi.testclient import TestClient
 
 from app.main import create_app
-from app.models import load_models
 from app.settings import Settings
+from chatbot.bot import Bot
 from chatbot.bundle import Bundle, Limits, save_bundle
 from chatbot.discriminator import Discriminator
 from chatbot.errors import RejoinderError
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import TrunkConfig
 from chatbot.tokenizer import Tokenizer
+from chatbot.worker import load_models
 
 
 @pytest.fixture(scope="module")
@@ -108,5 +109,5 @@ def test_everything_at_its_edge_is_answered(client: TestClient) -> None:
 def test_only_broken_models_end_the_start_with_one_line(models: Path, tmp_path: Path) -> None:
     (tmp_path / "cut").symlink_to(models / "cut")
     with pytest.raises(RejoinderError, match="truncated") as caught:
-        load_models(tmp_path)
+        load_models(tmp_path, Bot.load)
     assert "\n" not in str(caught.value)

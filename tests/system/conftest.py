@@ -45,12 +45,12 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(models: Path, state: Path) -> Iterator[Service]:
+def serving(models: Path, state: Path, **variables: str) -> Iterator[Service]:
     """Run the service until the block ends, then ask it to stop as a process manager would."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     arguments = ["serve", "--models", str(models), "--state", str(state), "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "REJOINDER_DRAIN_SECONDS": "0", **variables}
     with subprocess.Popen(
         [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as process:

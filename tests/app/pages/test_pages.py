@@ -188,18 +188,18 @@ def test_a_form_of_another_kind_is_refused(client: TestClient) -> None:
 
 def test_two_windows_on_one_conversation_do_not_mix(any_client: TestClient, bot: FakeBot, rows: Callable) -> None:
     conversation = say(any_client).url.params["conversation"]
-    original = bot.answer
+    original = bot.step
 
-    def meanwhile(requests):
-        bot.answer = original  # type: ignore[method-assign]
+    def meanwhile():
+        bot.step = original  # type: ignore[method-assign]
         with any_client.app.state.database.writing() as session:  # type: ignore[attr-defined]
             from app.pages import repository
 
             [response] = [row["id"] for row in rows(any_client, "response")]
             repository.add_exchange(session, conversation, 2, "from the other window", "reply", str(response))
-        return original(requests)
+        return original()
 
-    bot.answer = meanwhile  # type: ignore[method-assign]
+    bot.step = meanwhile  # type: ignore[method-assign]
     response = say(any_client, "too late", conversation=conversation)
     assert response.status_code == 409
     assert [turn["text"] for turn in rows(any_client, "turn")][2:] == ["from the other window", "reply"]

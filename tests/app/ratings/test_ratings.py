@@ -10,10 +10,8 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from app.database import now
-from app.main import create_app
-from app.models import Models
 from app.settings import Settings
-from tests.app.fakes import FakeBot
+from tests.app.fakes import FakeBot, app_of
 
 
 def reply(client: TestClient, model: str = "fake") -> str:
@@ -208,9 +206,9 @@ def test_bad_queries_are_refused_by_name(client: TestClient, query: str) -> None
 
 def test_a_rating_is_there_after_a_restart(database_url: str, tmp_path: Path) -> None:
     settings = Settings(state=tmp_path, database_url=database_url)
-    with TestClient(create_app(settings, Models([FakeBot()]))) as before:
+    with TestClient(app_of(settings, FakeBot())) as before:
         entry = rate(before, reply(before)).json()
-    with TestClient(create_app(settings, Models([FakeBot()]))) as after:
+    with TestClient(app_of(settings, FakeBot())) as after:
         assert after.get("/v1/ratings").json()["data"] == [entry]
 
 
