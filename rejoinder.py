@@ -1,6 +1,7 @@
 """The command line's front door: the commands of training and of the service, imported only when called."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -149,8 +150,11 @@ def generate(
     max_tokens: Annotated[int | None, typer.Option(help="Longest reply, in tokens.")] = None,
     seed: Annotated[int, typer.Option(help="Line i is drawn with seed + i.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (the fastest that stays close to fp32), fp32, bf16 or int8.")
+    ] = "auto",
 ) -> None:
-    """Write replies to a file of contexts, in its order; the same seed gives the same replies.
+    """Write replies to a file of contexts, in its order; the same seed and precision give the same replies.
 
     Example: rejoinder generate --model runs/support/bundle --in contexts.jsonl --out replies.jsonl --best-of 8
     """
@@ -162,7 +166,7 @@ def generate(
     decoding = Decoding(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens)
     template = ReplyRequest((), decoding, seed=seed, n=n, best_of=best_of)
     with Display() as display:
-        count = answer_file(Bot.load(model, device), source, target, template, display.count)
+        count = answer_file(Bot.load(model, device, precision=precision), source, target, template, display.count)
     typer.echo(f"{target}: {count:,} contexts answered")
 
 
@@ -351,6 +355,51 @@ def feedback(
 
     chosen = [name.strip() for name in arms.split(",") if name.strip()]
     run(out, seeds, taste, chosen, settings or [], quick)
+
+
+@app.command()
+def chat(
+    bundle: Annotated[Path, typer.Argument(help="Bundle: a directory with config.json.")],
+    best_of: Annotated[
+        int | None, typer.Option(help="Candidates to draw, of which the discriminator picks one; none is streamed.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Nucleus: draw from the likeliest tokens that reach this mass.")] = 1.0,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest reply, in tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Reply i is drawn with seed + i; drawn by default.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (the fastest that stays close to fp32), fp32, bf16 or int8.")
+    ] = "auto",
+) -> None:
+    """Talk to a bundle here in the terminal. /reset begins anew, Ctrl-D ends.
+
+    Example: rejoinder chat runs/support/bundle
+    """
+    import secrets
+
+    from chatbot.bot import Bot
+    from chatbot.request import Decoding, ReplyRequest
+    from chatbot.terminal import converse
+
+    decoding = Decoding(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+    chosen = secrets.randbelow(2**53) if seed is None else seed
+    bot = Bot.load(bundle, device, precision=precision)
+    at_screen = sys.stdin.isatty()
+
+    def read() -> Iterator[str]:
+        while True:
+            try:
+                line = input("> " if at_screen else "")
+            except EOFError:
+                return
+            yield line
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    converse(bot, read(), write, ReplyRequest((), decoding, seed=chosen, best_of=best_of))
 
 
 @app.command()

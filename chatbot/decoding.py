@@ -85,7 +85,8 @@ class Lanes:
                 if size:
                     history = written[lane, : int(position[lane])].tolist()
                     logits[lane, _ngram_endings(history, size)] = -math.inf
-        logits[:, [PAD, START]] = -math.inf
+        for never in (PAD, START):
+            logits[:, never] = -math.inf
         logits[:, TURN].masked_fill_(position < self.min_tokens, -math.inf)
         if self.blocks_ngrams or logits.shape[1] <= TURN + 1:
             # Bans may have closed every way on: ending the reply is then the only honest continuation.
@@ -110,18 +111,19 @@ class Lanes:
         cumulative = Cumulative(probabilities)
         drawn = self._invert(cumulative, position, 0)
         if self.nucleus:
-            kept = self._in_nucleus(probabilities, drawn)
-            for attempt in range(1, _TRIES):
-                if bool((kept | greedy).all()):
+            # Only the lanes that have missed their nucleus look at their distribution again.
+            missed = (~(self._in_nucleus(probabilities, drawn) | greedy)).nonzero().squeeze(1)
+            attempt = 1
+            while len(missed):
+                lanes, left = self.select(missed), probabilities.index_select(0, missed)
+                here = position if isinstance(position, int) else position.index_select(0, missed)
+                if attempt == _TRIES:  # a small nucleus of a flat distribution: tries would go on missing it
+                    drawn[missed] = lanes._invert(Cumulative(lanes._nucleus(left)), here, _TRIES)
                     break
-                drawn = torch.where(kept, drawn, self._invert(cumulative, position, attempt))
-                kept = self._in_nucleus(probabilities, drawn)
-            left = (~(kept | greedy)).nonzero().squeeze(1)
-            if len(left):  # a small nucleus of a flat distribution: tries would go on missing it
-                lanes = self.select(left)
-                cumulative = Cumulative(lanes._nucleus(probabilities[left]))
-                here = position if isinstance(position, int) else position[left]
-                drawn[left] = lanes._invert(cumulative, here, _TRIES)
+                again = lanes._invert(Cumulative(left), here, attempt)
+                drawn[missed] = again
+                missed = missed[~lanes._in_nucleus(left, again)]
+                attempt += 1
         return drawn if likeliest is None else torch.where(greedy, likeliest, drawn)
 
     def _invert(self, cumulative: "Cumulative", position: int | Tensor, attempt: int) -> Tensor:

@@ -11,8 +11,6 @@ from chatbot.bot import Answer, Bot, ReplyRequest
 from chatbot.decoding import SEED_LIMIT
 from chatbot.errors import RejoinderError, RequestError
 
-_BATCH = 64
-
 
 class ContextError(RejoinderError):
     """A line of the file of contexts cannot be answered."""
@@ -52,11 +50,16 @@ def answer_file(
     temporary = target.with_name(f".{target.name}.new")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            for start in range(0, len(lines), _BATCH):
-                progress("generate", start, len(lines))
-                part = requests[start : start + _BATCH]
-                for line, request, answer in zip(lines[start : start + _BATCH], part, bot.answer(part), strict=True):
-                    file.write(_encode(_row(line, request, answer, bot)) + "\n")
+            early: dict[int, Answer] = {}
+            written = 0
+            progress("generate", written, len(lines))
+            for index, answer in bot.answer_each(requests):
+                early[index] = answer
+                while written in early:  # replies end in any order, and are written in that of the lines
+                    row = _row(lines[written], requests[written], early.pop(written), bot)
+                    file.write(_encode(row) + "\n")
+                    written += 1
+                progress("generate", written, len(lines))
             progress("generate", len(lines), len(lines))
             file.flush()
             os.fsync(file.fileno())
@@ -131,4 +134,5 @@ def _row(line: Line, request: ReplyRequest, answer: Answer, bot: Bot) -> dict[st
         "seed": request.seed,
         "model": bot.name,
         "digest": bot.digest,
+        "precision": bot.precision,
     }
