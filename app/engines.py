@@ -83,7 +83,9 @@ class ThreadEngine:
 class ProcessEngine:
     """An engine in a process of its own, which ends when we do: its pipe closes."""
 
-    def __init__(self, models: Path, device: str, lanes: int, precision: str) -> None:
+    def __init__(self, models: Path, device: str, lanes: int, precision: str, gpu: str | None = None) -> None:
+        """Use `gpu` alone of all that there are, where torch can use one at all."""
+        self._variables = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         self._arguments = [str(models.absolute()), device, str(lanes), precision]
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
@@ -102,7 +104,7 @@ class ProcessEngine:
             command = [sys.executable, "-m", "chatbot.worker", str(theirs.fileno()), *self._arguments]
             # Found where this program's own modules were found, installed or not.
             paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+            environment = {**os.environ, **self._variables, "PYTHONPATH": os.pathsep.join(paths)}
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
         connection: Connection[Any, Any] = Connection(ours.detach())
         with self._sending:
@@ -151,15 +153,23 @@ class ProcessEngine:
 
 def engines_for(settings: Settings) -> list[Engine]:
     """Return the engines that `settings` ask for, none started: by default one for each GPU, or each core but one."""
-    devices = [settings.device]
-    count = settings.engines
+    gpus: list[str] = []
     if settings.device == "auto":
-        gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-        devices = [f"cuda:{index}" for index in range(gpus)] or ["cpu"]
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        found = [str(index) for index in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+        gpus = found if visible is None else [name for name in visible.split(",") if name.strip()]
+    count = settings.engines
     if count is None:
-        count = len(devices) if devices[0].startswith("cuda") else max(1, (os.cpu_count() or 1) - 1)
+        on_gpu = gpus or settings.device.startswith("cuda")
+        count = max(1, len(gpus)) if on_gpu else max(1, (os.cpu_count() or 1) - 1)
     return [
-        ProcessEngine(settings.models, devices[index % len(devices)], settings.batch_size, settings.precision)
+        ProcessEngine(
+            settings.models,
+            settings.device,
+            settings.batch_size,
+            settings.precision,
+            gpu=gpus[index % len(gpus)] if gpus else None,
+        )
         for index in range(count)
     ]
 

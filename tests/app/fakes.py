@@ -64,7 +64,7 @@ class FakeBot:
         self._waiting.pop(key, None)
 
     def step(self) -> list[Event]:
-        """Answer all that wait by echo; "break down" fails, "kill me" ends the engine."""
+        """Answer all that wait by echo; "break down" fails."""
         batch, self._waiting = self._waiting, {}
         self.batches.append([request for request, _ in batch.values()])
         self.began.set()
@@ -73,8 +73,6 @@ class FakeBot:
         time.sleep(self.seconds)
         events: list[Event] = []
         for key, (request, stream) in batch.items():
-            if "kill me" in request.turns[-1]:
-                raise SystemExit("the engine dies")
             if "break down" in request.turns[-1]:
                 events.append(Failed(key, "broken", "the fake broke down"))
                 continue

@@ -150,3 +150,15 @@ assert "torch" not in sys.modules, "torch"
 assert "tokenizers" not in sys.modules, "tokenizers"
 """
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+
+
+def test_there_is_an_engine_for_each_gpu_or_for_each_core_but_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert len(engines_for(Settings(device="auto"))) == 2
+    assert len(engines_for(Settings(device="auto", engines=3))) == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert len(engines_for(Settings(device="auto"))) == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert len(engines_for(Settings(device="cpu"))) == 1
+    assert len(engines_for(Settings(device="cuda:1"))) == 1

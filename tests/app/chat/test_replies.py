@@ -40,7 +40,9 @@ def test_one_of_them_alone_is_drawn_as_in_the_list(client: TestClient) -> None:
     assert alone["replies"][0]["text"] == listed["replies"][0]["text"]
 
 
-def test_a_list_longer_than_the_lanes_is_drawn_as_they_become_free(start: Callable[..., TestClient], bot: FakeBot) -> None:
+def test_a_list_longer_than_the_lanes_is_drawn_as_they_become_free(
+    start: Callable[..., TestClient], bot: FakeBot
+) -> None:
     client = start(bot, batch_size=4)
     body = ask(client, [[str(i)] for i in range(10)], seed=0).json()
     assert [one["replies"][0]["text"] for one in body["data"]] == [f"{i}, {i}/0" for i in range(10)]

@@ -1,0 +1,130 @@
+"""Requests in text against the engine in tokens, on the golden bundle: streams, stops, log-probabilities."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatbot.bot import Bot
+from chatbot.cleaning import clean_turn
+from chatbot.errors import RequestError
+from chatbot.messages import Delta, Ended, Event
+from chatbot.request import Answer, Decoding, ReplyRequest
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def bot() -> Bot:
+    return Bot.load(GOLDEN / "recurrent", "cpu")
+
+
+def request(seed: int = 3, **more: object) -> ReplyRequest:
+    return ReplyRequest(["do you like music?"], Decoding(temperature=1.0), seed, **more)  # type: ignore[arg-type]
+
+
+def stream(bot: Bot, *requests: ReplyRequest) -> list[Event]:
+    for key, one in enumerate(requests):
+        bot.begin(key, one, stream=True)
+    events: list[Event] = []
+    while bot.busy:
+        events += bot.step()
+    return events
+
+
+def told(events: list[Event], key: int, choice: int) -> str:
+    return "".join(e.text for e in events if isinstance(e, Delta) and (e.key, e.choice) == (key, choice))
+
+
+def ended(events: list[Event]) -> dict[int, Answer]:
+    return {event.key: event.answer for event in events if isinstance(event, Ended)}
+
+
+def test_a_stream_says_what_the_answer_says_whoever_else_streams(bot: Bot) -> None:
+    requests = [request(seed, n=1 + seed % 3) for seed in range(12)]
+    plain = bot.answer(requests)
+    events = stream(bot, *requests)
+    assert ended(events) == dict(enumerate(plain))
+    for key, answer in enumerate(plain):
+        for choice, reply in enumerate(answer.replies):
+            assert told(events, key, choice) == reply.text
+
+
+def test_ranked_candidates_are_not_told_before_they_are_ranked(bot: Bot) -> None:
+    one = request(n=2, best_of=5)
+    events = stream(bot, one)
+    assert not [event for event in events if isinstance(event, Delta)]
+    assert ended(events)[0] == bot.answer([one])[0]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_stop_ends_the_reply_before_it_and_nobody_elses(bot: Bot, streamed: bool) -> None:
+    whole = [bot.answer([request(seed)])[0].replies[0] for seed in range(16)]
+    stop = whole[0].text[1:5]
+    requests = [request(seed, stop=(stop, "never said")) for seed in range(16)]
+    answers = ended(stream(bot, *requests)) if streamed else dict(enumerate(bot.answer(requests)))
+    cut = 0
+    for key, before in enumerate(whole):
+        [reply] = answers[key].replies
+        assert reply.text == before.text.split(stop)[0]
+        if stop in before.text:
+            cut += 1
+            assert reply.finish_reason == "stop"
+            assert reply.tokens <= before.tokens
+        else:
+            assert reply == before
+    assert 0 < cut < 16
+    assert not bot.busy
+
+
+def test_logprobs_are_of_the_tokens_of_the_text(bot: Bot) -> None:
+    [plain] = bot.answer([request()])
+    [answer] = bot.answer([request(logprobs=3)])
+    [reply] = answer.replies
+    assert reply.text == plain.replies[0].text
+    assert reply.logprobs is not None
+    assert clean_turn(b"".join(one.token for one in reply.logprobs).decode()) == reply.text
+    assert len(reply.logprobs) == reply.tokens - (reply.finish_reason == "stop")
+    for one in reply.logprobs:
+        assert one.logprob <= one.likeliest[0][1] <= 0
+        assert [value for _, value in one.likeliest] == sorted((value for _, value in one.likeliest), reverse=True)
+        assert len(one.likeliest) == 3
+    assert plain.replies[0].logprobs is None
+
+
+def test_a_cancelled_request_says_nothing_more(bot: Bot) -> None:
+    bot.begin(0, request(), stream=True)
+    bot.begin(1, request(4), stream=True)
+    bot.step()
+    bot.cancel(0)
+    events: list[Event] = []
+    while bot.busy:
+        events += bot.step()
+    assert {event.key for event in events if isinstance(event, Delta | Ended)} == {1}
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [({"stop": ("",)}, "stop"), ({"stop": tuple("abcde")}, "stop"), ({"logprobs": 21}, "top_logprobs")],
+)
+def test_what_cannot_be_met_is_refused_by_name(bot: Bot, more: dict[str, object], param: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        bot.answer([request(**more)])
+    assert caught.value.param == param
+
+
+def test_many_requests_are_read_as_lanes_become_free(bot: Bot) -> None:
+    read = 0
+
+    def requests() -> Iterator[ReplyRequest]:
+        nonlocal read
+        for seed in range(400):
+            read += 1
+            yield request(seed)
+
+    answers = bot.answer_each(requests())
+    first = [next(answers) for _ in range(3)]
+    assert read <= 3 * 64 + 3
+    rest = dict([*first, *answers])
+    assert sorted(rest) == list(range(400))
+    assert rest[7] == bot.answer([request(7)])[0]
