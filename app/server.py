@@ -47,7 +47,8 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop: on SIGTERM after a while, on Ctrl-C or at the second signal at once."""
-        if sig == signal.SIGTERM and not self._app.state.leaving:
+        started = hasattr(self._app.state, "leaving")  # before that there is nothing to wait for
+        if sig == signal.SIGTERM and started and not self._app.state.leaving:
             self._app.state.leaving = True
             self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_seconds, self._leave, sig)
         else:

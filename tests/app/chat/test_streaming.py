@@ -5,8 +5,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 import uvicorn
@@ -15,9 +17,12 @@ from fastapi.testclient import TestClient
 from openai import OpenAI
 
 from app.settings import Settings
+from chatbot.bot import Bot
+from chatbot.request import Decoding, ReplyRequest
 from tests.app.fakes import FakeBot, app_of
 from tests.app.test_disconnection import SCOPE, Client
 
+GOLDEN = Path(__file__).parents[2] / "golden"
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 
 
@@ -245,6 +250,58 @@ def test_the_official_client_waits_and_comes_again_when_the_queue_is_full(
         assert patient.chat.completions.create(model="fake", messages=HELLO, seed=1).choices[0].message.content
         for thread in pool:
             thread.join(10)
+
+
+# Under load, on a real bundle
+
+
+def test_two_hundred_streams_half_of_them_dropped_leave_nothing_behind(
+    serve: Callable[[FastAPI], str], tmp_path: Any
+) -> None:
+    bot = Bot.load(GOLDEN / "recurrent", "cpu", lanes=16)
+    app = app_of(Settings(state=tmp_path, batch_size=16), bot)
+    address = serve(app)
+    expected = {seed: bot_alone(seed) for seed in range(10)}
+    ends: list[tuple[int, str, bool]] = []
+
+    async def read(client: httpx.AsyncClient, index: int) -> None:
+        body = {
+            "model": "recurrent",
+            "messages": [{"role": "user", "content": "how are you?"}],
+            "temperature": 1,
+            "seed": index % 10,
+            "stream": True,
+        }
+        text, done = "", False
+        async with client.stream("POST", f"{address}/v1/chat/completions", json=body) as response:
+            assert response.status_code == 200
+            async for line in response.aiter_lines():
+                if line.startswith("data: {"):
+                    for choice in json.loads(line.removeprefix("data: "))["choices"]:
+                        text += choice["delta"].get("content", "")
+                    if text and index % 2:
+                        return  # slams the door
+                done = done or line.endswith("[DONE]")
+        ends.append((index % 10, text, done))
+
+    async def work() -> None:
+        limits = httpx.Limits(max_connections=None)
+        async with asyncio.timeout(100), httpx.AsyncClient(timeout=90, limits=limits) as client:
+            await asyncio.gather(*(read(client, index) for index in range(200)))
+            generation = app.state.generation
+            while generation.writing or generation.waiting or bot.busy:
+                await asyncio.sleep(0.01)
+            await read(client, 0)
+
+    asyncio.run(work())
+    assert len(ends) == 101
+    assert all(done and text == expected[seed] for seed, text, done in ends)
+
+
+def bot_alone(seed: int) -> str:
+    """Return what the golden bundle says to this seed when nobody else asks."""
+    bot = Bot.load(GOLDEN / "recurrent", "cpu", lanes=1)
+    return bot.answer([ReplyRequest(["how are you?"], Decoding(temperature=1.0), seed)])[0].replies[0].text
 
 
 # Who may have models loaded anew
