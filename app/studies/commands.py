@@ -12,8 +12,7 @@ from app.chat.service import ChatService
 from app.commands import opened, read_settings
 from app.database import Database
 from app.errors import parameter
-from app.generation import Generation
-from app.models import Models, load_models
+from app.main import build_generation
 from app.raters import service as raters_service
 from app.raters.schemas import InvitationRequest
 from app.settings import Settings
@@ -108,14 +107,17 @@ def close(slug: str, **where: Any) -> str:
 
 def _fill(database: Database, settings: Settings, slug: str, request: ItemsRequest) -> ItemsAdded:
     needs_models = any(system.kind == "model" for system in request.systems)
-    loaded = load_models(settings.models, settings.device) if needs_models else Models()
-    generation = Generation(capacity=settings.queue_capacity, batch_size=settings.batch_size)
-    generation.start()
-    try:
-        filling = StudyFilling(ChatService(loaded, generation, database, settings), database)
-        return asyncio.run(filling.add_items(slug, request))
-    finally:
-        generation.stop()
+
+    async def fill() -> ItemsAdded:
+        generation = build_generation(settings, engines=None if needs_models else ())
+        try:
+            await generation.start()
+            chat = ChatService(generation.models, generation, database, settings)
+            return await StudyFilling(chat, database).add_items(slug, request)
+        finally:
+            await generation.stop()
+
+    return asyncio.run(fill())
 
 
 def _read(file: Path) -> dict[str, Any]:

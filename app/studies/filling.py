@@ -13,13 +13,13 @@ from app.chat.tables import Response
 from app.database import Database, now
 from app.errors import BadRequestError
 from app.idempotency import once
-from app.models import ReplyBot
 from app.studies import planning, repository
 from app.studies.planning import Draw, Plan, Written
 from app.studies.protocol import Protocol
 from app.studies.schemas import ItemsAdded, ItemsRequest, SystemSpec
 from app.studies.service import lock_draft
 from app.studies.tables import Item
+from chatbot.messages import ModelCard
 
 ADD = "POST /v1/studies/items"
 DRAWN_TOGETHER = 64
@@ -67,7 +67,7 @@ class StudyFilling:
             for position, text in enumerate(gold.replies):
                 self._chat.check_text(text, f"gold[{i}].replies[{position}]")
 
-    def _bot(self, system: SystemSpec, index: int) -> ReplyBot | None:
+    def _bot(self, system: SystemSpec, index: int) -> ModelCard | None:
         if system.kind != "model" or system.model is None:
             return None
         bot = self._chat.models.get(system.model)
@@ -77,7 +77,7 @@ class StudyFilling:
         return bot
 
     async def _draw(
-        self, bot: ReplyBot, body: ItemsRequest, plan: Plan, system: int, *, second: bool, seed: int
+        self, bot: ModelCard, body: ItemsRequest, plan: Plan, system: int, *, second: bool, seed: int
     ) -> list[tuple[int, Drawn]]:
         contexts = plan.draws(system, second=second)
         sampling = Sampling.model_validate(body.systems[system].model_dump(exclude={"kind", "model", "name"}))

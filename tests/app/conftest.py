@@ -81,7 +81,7 @@ def client(start: Callable[..., TestClient], bot: FakeBot) -> TestClient:
 def standing_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Give a client of a service on SQLite that the tests of one file share: for what must change nothing."""
     settings = Settings(state=tmp_path_factory.mktemp("standing"))
-    with TestClient(create_app(settings, Models([FakeBot()]))) as client:
+    with TestClient(app_of(settings, FakeBot())) as client:
         yield client
 
 

@@ -10,10 +10,8 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 
-from app.main import create_app
-from app.models import Models
 from app.settings import Settings
-from tests.app.fakes import FakeBot
+from tests.app.fakes import FakeBot, app_of
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 
@@ -25,7 +23,7 @@ class Service:
         self._settings = Settings(state=state)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        app = create_app(self._settings, Models(bots))
+        app = app_of(self._settings, *bots)
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
