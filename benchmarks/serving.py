@@ -138,7 +138,9 @@ def table(rows: Sequence[Row]) -> str:
     """Return the table: requests a second of each system, and its share of ours."""
     keys = list(dict.fromkeys((row["lengths"], row["clients"]) for row in rows))
     ours = {(row["lengths"], row["clients"]): row for row in rows if row["system"] == "rejoinder"}
-    lines = ["requests/s (ours over theirs)  " + "  ".join(f"{lengths} {clients:>3}".rjust(16) for lengths, clients in keys)]
+    lines = [
+        "requests/s (ours over theirs)  " + "  ".join(f"{lengths} {clients:>3}".rjust(16) for lengths, clients in keys)
+    ]
     for system in dict.fromkeys(row["system"] for row in rows):
         cells = []
         for key in keys:

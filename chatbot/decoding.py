@@ -107,12 +107,11 @@ class Lanes:
             best = scaled.topk(min(self.deepest_k, scaled.shape[1]), dim=1).values
             floor = best.gather(1, (self.top_k.clamp(1, best.shape[1]) - 1)[:, None])
             scaled = scaled.masked_fill((scaled < floor) & (self.top_k > 0)[:, None], -math.inf)
-        probabilities = torch.softmax(scaled, dim=1)
-        cumulative = Cumulative(probabilities)
-        drawn = self._invert(cumulative, position, 0)
-        if self.nucleus:
+        top_p = self.top_p if self.nucleus else None
+        drawn, probabilities, inside = first_draw(scaled, top_p, uniforms(self.seeds, position * _DRAWS))
+        if inside is not None:
             # Only the lanes that have missed their nucleus look at their distribution again.
-            missed = (~(self._in_nucleus(probabilities, drawn) | greedy)).nonzero().squeeze(1)
+            missed = (~(inside | greedy)).nonzero().squeeze(1)
             attempt = 1
             while len(missed):
                 lanes, left = self.select(missed), probabilities.index_select(0, missed)
@@ -122,7 +121,7 @@ class Lanes:
                     break
                 again = lanes._invert(Cumulative(left), here, attempt)
                 drawn[missed] = again
-                missed = missed[~lanes._in_nucleus(left, again)]
+                missed = missed[~in_nucleus(left, again, lanes.top_p)]
                 attempt += 1
         return drawn if likeliest is None else torch.where(greedy, likeliest, drawn)
 
@@ -135,11 +134,6 @@ class Lanes:
         above = ordered.double().cumsum(dim=1) - ordered
         edge = torch.where(above < self.top_p[:, None], ordered, math.inf).amin(dim=1, keepdim=True)
         return torch.where(probabilities >= edge, probabilities, 0)
-
-    def _in_nucleus(self, probabilities: Tensor, drawn: Tensor) -> Tensor:
-        own = probabilities.gather(1, drawn[:, None])
-        above = torch.where(probabilities > own, probabilities, 0).sum(dim=1)
-        return (above < self.top_p) | (self.top_p >= 1)
 
 
 class Cumulative:
@@ -168,6 +162,24 @@ class Cumulative:
         least = torch.minimum((point[:, None] - before), within[:, -1:] * (1 - 2**-40))
         token = torch.searchsorted(within, least, right=True)
         return (block * _BLOCK + token).squeeze(1).clamp(max=self._size - 1)
+
+
+def first_draw(logits: Tensor, top_p: Tensor | None, points: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Draw tokens [B] at `points` [B] (float64, in [0, 1)) from the whole distributions of logits [B, V].
+
+    Returns them, the probabilities [B, V], and with `top_p` [B] whether each token is in its nucleus [B].
+    """
+    probabilities = torch.softmax(logits, dim=1)
+    drawn = Cumulative(probabilities).invert(points)
+    return drawn, probabilities, None if top_p is None else in_nucleus(probabilities, drawn, top_p)
+
+
+def in_nucleus(probabilities: Tensor, drawn: Tensor, top_p: Tensor) -> Tensor:
+    """Return [B]: the tokens that are likelier than the one drawn [B] weigh less than top_p [B] together."""
+    own = probabilities.gather(1, drawn[:, None])
+    # In units of the drawn token's own probability, what exceeds 1 is likelier: a quarter of the time of comparing.
+    above = functional.hardshrink(probabilities / own, 1.0).sum(dim=1) * own.squeeze(1)
+    return (above < top_p) | (top_p >= 1)
 
 
 def uniforms(seeds: Tensor, counter: int | Tensor) -> Tensor:

@@ -251,7 +251,8 @@ class Engine:
     def _advance(self, step: Step) -> None:
         count = len(self._lanes)
         bucket = min(self._capacity, next((size for size in _BUCKETS if size >= count), self._capacity))
-        logits, stepped = self._generator.step(self._room.view(bucket), self._previous[:bucket])
+        longest = int(self._position[:count].max()) + 1 if self._device.type == "cpu" else self._generator.reply_tokens
+        logits, stepped = self._generator.step(self._room.view(bucket, longest), self._previous[:bucket])
         self._room.keep(stepped, count)
         logits, position = logits[:count], self._position[:count]
         working = [lane for lane in self._lanes if lane is not None]

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chatbot.engine.int8 import Int8Linear
+from chatbot.engine.traced import TracedEncoding, TracedStep
 from chatbot.errors import RejoinderError
 from chatbot.generator.interface import Generator, State
 from chatbot.generator.seq2seq import Seq2SeqGenerator
@@ -27,30 +29,6 @@ _WORTHWHILE: Final = 1.2
 """How many times faster a step must be to be preferred: for less, the exact numbers, or int8, are kept, and so the same
 machine comes to the same choice each time."""
 _LANES: Final = 32
-
-
-class Int8Linear(nn.Module):
-    """A linear layer on int8 weights, scaled for each output, and int8 activations, scaled for each row."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127
-        self._packed = torch.ops.onednn.qlinear_prepack((weight / scale[:, None]).round().to(torch.int8), None)
-        self._scale = scale / 127
-        self._zero = torch.zeros(len(weight), dtype=torch.int32)
-        self._bias = torch.zeros(len(weight)) if bias is None else bias.detach().clone()
-        self._outputs = len(weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [..., K] of x [..., N]."""
-        rows = x.reshape(-1, x.shape[-1])
-        peak = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12)  # several times as fast as the norm, or aminmax
-        codes = rows.mul(127 / peak).add_(128.5).to(torch.uint8)  # bytes around 128; the half rounds what is cut off
-        product = torch.ops.onednn.qlinear_pointwise(
-            codes, 1.0, 128, self._packed, self._scale, self._zero, None, 1.0, 0, torch.float32, "none", [], ""
-        )
-        out = torch.addcmul(self._bias, product, peak)
-        return out.view(*x.shape[:-1], self._outputs)
 
 
 class BFloat16Linear(nn.Module):
@@ -106,14 +84,19 @@ class NarrowGenerator(Generator):
         self._projection = kind(generator.trunk.embedding.weight.detach(), generator.bias.detach())
         self._trunk: Trunk = copy.deepcopy(generator.trunk)
         _narrow(self._trunk, kind)
-        self.eval()
+        self.eval().requires_grad_(False)
+        self._step = TracedStep(self._plain_step)
+        self._encode = TracedEncoding(self._trunk.encode)
 
     def encode(self, context: Tensor) -> State:
         """Read contexts [B, S] and return B lanes with empty replies."""
-        return self._trunk.encode(context)
+        return self._encode(context)
 
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
         """Append one token [B] to every lane and return the logits of the next [B, V]."""
+        return self._step(state, tokens)
+
+    def _plain_step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
         hidden, state = self._trunk.step(state, tokens)
         return self.project(hidden), state
 

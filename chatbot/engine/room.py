@@ -37,7 +37,7 @@ class Room:
         context[:, 0] = TURN
         _, state = generator.step(generator.encode(context), torch.tensor([START], device=device))
         shapes = [(part, (lanes, *part.tensor.shape[1:])) for part in state.parts()]
-        parts = [Part(part.tensor.new_zeros(shape), part.context, part.own) for part, shape in shapes]
+        parts = [Part(part.tensor.new_zeros(shape), part.context, part.reply) for part, shape in shapes]
         room = cls(state, parts, generator.encode(context[:, :CONTEXT_STEP]).parts())
         room.clear(list(range(lanes)))
         return room
@@ -45,19 +45,27 @@ class Room:
     def __len__(self) -> int:
         return len(self._widths)
 
-    def view(self, lanes: int) -> State:
-        """Return the first `lanes` lanes as a state of its own that shares this memory, contexts cut to the longest."""
+    def view(self, lanes: int, longest: int) -> State:
+        """Return the first `lanes` lanes as a state of its own that shares this memory.
+
+        Contexts are cut to the longest, replies to `longest` tokens or some more: no lane may have written so many.
+        """
         width = max(self._widths[:lanes])
+        length = -(-longest // CONTEXT_STEP) * CONTEXT_STEP
         tensors = []
         for part in self._parts:
             tensor = part.tensor[:lanes]
-            tensors.append(tensor if part.context is None else tensor.narrow(part.context, 0, width))
+            if part.context is not None:
+                tensor = tensor.narrow(part.context, 0, width)
+            elif part.reply is not None:
+                tensor = tensor.narrow(part.reply, 0, min(length, tensor.shape[part.reply]))
+            tensors.append(tensor)
         return self._state.with_parts(tensors)
 
     def keep(self, stepped: State, lanes: int) -> None:
         """Take over what a step over a view made anew, for the first `lanes` lanes."""
         for part, new in zip(self._parts, stepped.parts(), strict=True):
-            if part.context is None and not part.own:
+            if part.context is None and part.reply is None:
                 part.tensor[:lanes].copy_(new.tensor[:lanes])
 
     def place(self, lanes: Sequence[int], state: State, rows: Tensor) -> None:
@@ -90,7 +98,7 @@ class Room:
     def _write(self, lanes: Sequence[int], parts: Sequence[Part], rows: Tensor) -> None:
         target = torch.tensor(lanes, device=self._device)
         width = 1
-        for part, new in zip(self._parts, parts, strict=False):  # the last, `own` ones are not there yet
+        for part, new in zip(self._parts, parts, strict=False):  # those of the reply, the last ones, are not there yet
             tensor = new.tensor.index_select(0, rows)
             if part.context is None:
                 part.tensor.index_copy_(0, target, tensor)

@@ -15,8 +15,9 @@ class Part(NamedTuple):
     tensor: Tensor
     context: int | None = None
     """The dimension that counts context tokens, if one does."""
-    own: bool = False
-    """Written in place by every step and never read behind a lane's position: a new reply needs no fresh one."""
+    reply: int | None = None
+    """The dimension that counts reply tokens, if one does. Such a part is written in place by every step and never read
+    behind a lane's position: a new reply needs no fresh one."""
 
 
 class State(ABC):
@@ -27,11 +28,18 @@ class State(ABC):
         """Return the state of `lanes` [any number, int64], in that order; one named twice is two lanes from now on."""
 
     def parts(self) -> list[Part]:
-        """Return the tensors that this state is made of, in an order that its class keeps; `own` ones stand last.
+        """Return the tensors that this state is made of, in an order that its class keeps.
+
+        Those that count reply tokens stand last.
 
         What lets an engine keep many lanes in one place, and write newcomers over those that have ended.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot be served by an engine: it does not name its parts")
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every part is there; some come with the first step."""
+        return True
 
     def with_parts(self, tensors: list[Tensor]) -> Self:
         """Return a state made of `tensors`, which stand for all of `parts` in their order."""

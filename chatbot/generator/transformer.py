@@ -37,8 +37,13 @@ class TransformerState(State):
     def parts(self) -> list[Part]:
         """Return mask, positions, keys and values of the context, then of the reply once it has begun."""
         memory = [Part(tensor, context=2) for pair in self.memory for tensor in pair]
-        cache = [Part(tensor, own=True) for pair in self.cache for tensor in pair]
+        cache = [Part(tensor, reply=2) for pair in self.cache for tensor in pair]
         return [Part(self.mask, context=1), Part(self.position), *memory, *cache]
+
+    @property
+    def complete(self) -> bool:
+        """Return whether the reply has begun."""
+        return bool(self.cache)
 
     def with_parts(self, tensors: list[Tensor]) -> Self:
         """Return the state that these parts make."""
@@ -158,8 +163,9 @@ class TransformerTrunk(Trunk):
         assert isinstance(state, TransformerState)
         lanes = torch.arange(len(embedded), device=embedded.device)
         x = self.dropout(embedded + self.reply_positions(state.position))[:, None]
-        seen_before = torch.arange(self.reply_tokens, device=embedded.device) <= state.position[:, None]
         cache = state.cache
+        length = cache[0][0].shape[2] if cache else self.reply_tokens  # a view of the part in use is enough
+        seen_before = torch.arange(length, device=embedded.device) <= state.position[:, None]
         if torch.is_grad_enabled():
             cache = [(keys.clone(), values.clone()) for keys, values in cache]
         for index, (module, memory) in enumerate(zip(self.decoder, state.memory, strict=True)):
