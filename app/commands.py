@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from chatbot.errors import RejoinderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import asyncio
+    from collections.abc import Callable, Iterator
 
     from app.database import Database
     from app.settings import Settings
@@ -45,7 +46,8 @@ def serve(
         sys.stdout.flush()
 
     with listening, suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it: no stack of frames for that
-        asyncio.run(run_server(settings, listening, announce))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run_server(settings, listening, announce))
 
 
 def migrate(state: Path | None = None, database_url: str | None = None) -> None:
@@ -89,6 +91,15 @@ def opened(settings: "Settings") -> "Iterator[Database]":
         raise RejoinderError(from_exception(error).message) from error
     finally:
         database.close()
+
+
+def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
+    """Return what makes the faster event loop, where there is one for this system; None is Python's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _listen(host: str, port: int) -> socket.socket:

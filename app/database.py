@@ -4,7 +4,7 @@ Nobody else commits: a unit of work is `with database.writing() as session`, or 
 which are the same thing around the route's function.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -214,6 +214,12 @@ def insert_if_absent(session: Session, table: type[Table], **values: object) -> 
     # RETURNING, since the count of inserted rows is -1, unknown, for such a statement on PostgreSQL.
     statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
     return session.execute(statement).first() is not None
+
+
+def insert_all_if_absent(session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert those of `rows` that no unique rule forbids; waits as `insert_if_absent` does."""
+    dialect: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    session.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
 
 
 def _reading_session(request: Request) -> Iterator[Session]:

@@ -126,7 +126,7 @@ def _wait(process: "subprocess.Popen[bytes]", url: str) -> None:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
         try:
-            urllib.request.urlopen(urllib.request.Request(url, data=b"{}"), timeout=5)  # noqa: S310 - our own address
+            urllib.request.urlopen(urllib.request.Request(url, data=b"{}"), timeout=5)
         except urllib.error.HTTPError:
             return  # it answers, and found our empty request wrong
         except OSError:

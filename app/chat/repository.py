@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from app.chat.tables import Context, Response, System
-from app.database import insert_if_absent, now
+from app.database import insert_all_if_absent, insert_if_absent, now
 
 
 def sha256_of(value: object) -> str:
@@ -41,16 +41,23 @@ def _system(session: Session, kind: str, name: str, weights_sha256: str, decodin
 def contexts(session: Session, histories: Sequence[list[dict[str, str]]]) -> list[int]:
     """Return the ids of `histories`, storing those not seen before."""
     digests = [sha256_of(messages) for messages in histories]
-    ids: dict[str, int] = {}
     # Sorted: two calls that store the same contexts in different orders would wait for each other without end.
-    for digest, messages in sorted(zip(digests, histories, strict=True), key=lambda pair: pair[0]):
-        if digest not in ids:
-            insert_if_absent(session, Context, sha256=digest, messages=messages, created_at=now())
-            ids[digest] = session.execute(select(Context.id).filter_by(sha256=digest)).scalar_one()
+    content = dict(sorted(zip(digests, histories, strict=True), key=lambda pair: pair[0]))
+    ids = _context_ids(session, list(content))
+    missing = [digest for digest in content if digest not in ids]
+    if missing:
+        created_at = now()
+        rows = [{"sha256": digest, "messages": content[digest], "created_at": created_at} for digest in missing]
+        insert_all_if_absent(session, Context, rows)
+        ids |= _context_ids(session, missing)
     return [ids[digest] for digest in digests]
 
 
-def add_responses(session: Session, responses: Sequence[Response]) -> None:
-    """Store `responses`."""
-    session.add_all(responses)
-    session.flush()
+def _context_ids(session: Session, digests: Sequence[str]) -> dict[str, int]:
+    found = session.execute(select(Context.sha256, Context.id).where(Context.sha256.in_(digests)))
+    return {row.sha256: row.id for row in found}
+
+
+def add_responses(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store responses; each row names every column."""
+    session.execute(insert(Response), list(rows))

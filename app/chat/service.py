@@ -5,12 +5,8 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.orm import Session
-
-from app.chat import repository
 from app.chat.schemas import (
     FIRST_TOO_LARGE_SEED,
     IGNORED_FIELDS,
@@ -33,8 +29,8 @@ from app.chat.schemas import (
     TopLogprob,
     Usage,
 )
-from app.chat.tables import Response
-from app.database import Database, now
+from app.chat.storing import Drawn, ReplyStore
+from app.database import Database
 from app.engines import reload_order
 from app.errors import BadRequestError
 from app.generation import Answered, Generation, ReplyStream, Update
@@ -42,26 +38,10 @@ from app.models import Models
 from app.settings import Settings
 from chatbot.engine.waiting import Urgency
 from chatbot.messages import ModelCard
-from chatbot.request import Answer, Decoding, Reply, ReplyRequest, TokenLogprob
+from chatbot.request import Answer, Decoding, ReplyRequest, TokenLogprob
 
 DRAWN_SEEDS = 2**53
 """Seeds that we draw stay below this, so that a client in JavaScript can send them back exactly."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The replies to one request, drawn and not stored yet."""
-
-    bot: ModelCard
-    request: ReplyRequest
-    answer: Answer
-    reply_ids: tuple[str, ...]
-    latency_ms: int
-
-    @property
-    def replies(self) -> list[tuple[str, Reply]]:
-        """Return each reply with its id."""
-        return list(zip(self.reply_ids, self.answer.replies, strict=True))
 
 
 class DrawnStream:
@@ -102,7 +82,7 @@ class ChatService:
     def __init__(self, models: Models, generation: Generation, database: Database, settings: Settings) -> None:
         self.models = models
         self._generation = generation
-        self._database = database
+        self._store = ReplyStore(database)
         self._settings = settings
         self._started = int(time.time())
 
@@ -110,7 +90,7 @@ class ChatService:
         """Return the `n` replies to a history of messages. Raises ServiceError or RequestError saying what is wrong."""
         bot, request = self._completion(body)
         [drawn] = await self._draw(bot, [request], Urgency.INTERACTIVE)
-        await self._database.write(lambda session: self.keep(session, [drawn]))
+        await self._store.store([drawn])
         return Completion(
             id=drawn.reply_ids[0],
             created=int(time.time()),
@@ -147,7 +127,7 @@ class ChatService:
         requests = self._requests(bot, body.contexts, body)
         # A list is worked through: those who wait before a screen go first.
         drawn = await self._draw(bot, requests, Urgency.BATCH if len(requests) > 1 else Urgency.INTERACTIVE)
-        await self._database.write(lambda session: self.keep(session, drawn))
+        await self._store.store(drawn)
         return Replies(
             created=int(time.time()),
             model=bot.name,
@@ -195,9 +175,9 @@ class ChatService:
             raise
         return stream
 
-    async def store(self, drawn: "Drawn") -> None:
+    async def store(self, drawn: Drawn) -> None:
         """Store the replies to one request."""
-        await self._database.write(lambda session: self.keep(session, [drawn]))
+        await self._store.store([drawn])
 
     async def reload(self) -> ReloadedModels:
         """Load the models anew; what is being answered goes on. Raises RejoinderError when none can be loaded."""
@@ -234,35 +214,6 @@ class ChatService:
         sampling = body.model_copy(update={"max_tokens": body.max_tokens or body.max_completion_tokens})
         [request] = self._requests(bot, [turns], sampling)
         return bot, dataclasses.replace(request, logprobs=(body.top_logprobs or 0) if body.logprobs else None)
-
-    def keep(self, session: Session, drawn: Sequence[Drawn]) -> None:
-        """Store replies with all that made them: model, weights, decoding, seed and the turns they answer."""
-        first = drawn[0]  # one call: one model, one decoding
-        system = repository.checkpoint(session, first.bot.name, first.bot.digest, _decoding(first.request))
-        contexts = repository.contexts(session, [messages_of(one.request.turns) for one in drawn])
-        created_at = now()
-        repository.add_responses(
-            session,
-            [
-                Response(
-                    id=reply_id,
-                    system_id=system,
-                    context_id=context,
-                    text=reply.text,
-                    seed=one.request.seed,
-                    choice=choice,
-                    finish_reason=reply.finish_reason,
-                    tokens=reply.tokens,
-                    context_tokens=one.answer.context_tokens,
-                    turns_used=one.answer.turns_used,
-                    score=reply.score,
-                    latency_ms=one.latency_ms,
-                    created_at=created_at,
-                )
-                for one, context in zip(drawn, contexts, strict=True)
-                for choice, (reply_id, reply) in enumerate(one.replies)
-            ],
-        )
 
     def list_models(self) -> ModelList:
         """Return the loaded models."""
@@ -398,21 +349,6 @@ def usage_of(drawn: Sequence[Drawn]) -> Usage:
     prompt = sum(one.answer.context_tokens for one in drawn)
     completion = sum(reply.tokens for one in drawn for reply in one.answer.replies)
     return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
-
-
-def _decoding(request: ReplyRequest) -> dict[str, Any]:
-    """Return all that makes this model with these settings a system of its own to its judges."""
-    decoding: dict[str, Any] = {**dataclasses.asdict(request.decoding), "best_of": request.best_of}
-    # Left out where there is none: systems stored before there were stops keep their names.
-    return {**decoding, "stop": list(request.stop)} if request.stop else decoding
-
-
-def messages_of(turns: Sequence[str]) -> list[dict[str, str]]:
-    """Return `turns` with their speakers: the last is the user's."""
-    return [
-        {"role": "user" if (len(turns) - position) % 2 else "assistant", "content": text}
-        for position, text in enumerate(turns)
-    ]
 
 
 def storable(answer: Answer) -> Answer:

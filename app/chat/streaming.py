@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.chat.schemas import CompletionRequest
-from app.chat.service import ChatService, Drawn, DrawnStream, fingerprint, ignored_of, usage_of, wire_logprobs
+from app.chat.service import ChatService, DrawnStream, fingerprint, ignored_of, usage_of, wire_logprobs
+from app.chat.storing import Drawn
 from app.errors import detail, from_exception
 from app.generation import Update
 

@@ -7,7 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.chat.schemas import Sampling
-from app.chat.service import ChatService, Drawn, alternating
+from app.chat.service import ChatService, alternating
+from app.chat.storing import Drawn, keep
 from app.database import Database
 from app.errors import ConflictError, NotFoundError
 from app.pages import repository
@@ -109,7 +110,7 @@ class PagesService:
 
     def _keep(self, session: Session, conversation: str, position: int, message: str, drawn: Drawn) -> None:
         [(reply_id, reply)] = drawn.replies
-        self._chat.keep(session, [drawn])
+        keep(session, [drawn])
         if position == 0:
             repository.open_conversation(session, conversation)
         repository.add_exchange(session, conversation, position, message, reply.text, reply_id)

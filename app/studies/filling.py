@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from app.audit.repository import OWNER, record
 from app.chat import repository as chat_repository
 from app.chat.schemas import Sampling
-from app.chat.service import DRAWN_SEEDS, ChatService, Drawn, messages_of
-from app.chat.tables import Response
+from app.chat.service import DRAWN_SEEDS, ChatService
+from app.chat.storing import Drawn, keep, messages_of
 from app.database import Database, now
 from app.errors import BadRequestError
 from app.idempotency import once
@@ -109,7 +109,7 @@ class StudyFilling:
         for system in range(len(body.systems)):
             of_system = [(draw, one) for draw, one in drawn if draw.system == system]
             if of_system:
-                self._chat.keep(session, [one for _, one in of_system])
+                keep(session, [one for _, one in of_system])
                 replies |= {draw: one.reply_ids[0] for draw, one in of_system}
         written = {one for item in plan.items for one in (item.a, item.b) if isinstance(one, Written)}
         replies |= _keep_written(session, sorted(written, key=repr), contexts)
@@ -167,20 +167,21 @@ def _keep_written(session: Session, written: Sequence[Written], contexts: _Conte
     chat_repository.add_responses(
         session,
         [
-            Response(
-                id=ids[one],
-                system_id=systems[one.kind, one.name],
-                context_id=contexts.id_of(one.turns),
-                text=one.text,
-                seed=0,
-                choice=0,
-                finish_reason="stop",
-                tokens=0,
-                context_tokens=0,
-                turns_used=len(one.turns),
-                latency_ms=0,
-                created_at=created_at,
-            )
+            {
+                "id": ids[one],
+                "system_id": systems[one.kind, one.name],
+                "context_id": contexts.id_of(one.turns),
+                "text": one.text,
+                "seed": 0,
+                "choice": 0,
+                "finish_reason": "stop",
+                "tokens": 0,
+                "context_tokens": 0,
+                "turns_used": len(one.turns),
+                "latency_ms": 0,
+                "score": None,
+                "created_at": created_at,
+            }
             for one in written
         ],
     )
