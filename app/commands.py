@@ -45,9 +45,9 @@ def serve(
         sys.stdout.write(f"Rejoinder serves {names or 'no model yet'} at {address}\n")
         sys.stdout.flush()
 
-    with listening, suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it: no stack of frames for that
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(run_server(settings, listening, announce))
+    # Ctrl-C is how one stops it: no stack of frames for that.
+    with listening, suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(run_server(settings, listening, announce))
 
 
 def migrate(state: Path | None = None, database_url: str | None = None) -> None:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.peers fastapi_generate --directory DIR --port 9000
 
-DIR holds `hf`, a BART of the service's model size as `transformers` saves it, and `ct2`, its int8 conversion. Every peer
-answers `POST /v1/chat/completions` with {"text": ...} for the last message and `max_tokens`, draws from the exact
+DIR holds `hf`, a BART of the service's model size as `transformers` saves it, and `ct2`, its int8 conversion. Every
+peer answers `POST /v1/chat/completions` with {"text": ...} for the last message and `max_tokens`, draws from the exact
 nucleus (but `ctranslate2_topk`, whose 50 likeliest tokens are cheaper), and cuts nothing by its end token.
 """
 

@@ -3,8 +3,8 @@
     pip install -e '.[serve,bench]'
     python -m benchmarks.serving --quick --json result.json
 
-Prints a table and writes `{"machine": ..., "rows": [...]}`: for each system, lengths (`fixed`: 20 new tokens, `mixed`: 4
-to 36) and number of clients the requests a second, latencies and the time to the first token (of a peer that does not
+Prints a table and writes `{"machine": ..., "rows": [...]}`: for each system, lengths (`fixed`: 20 new tokens, `mixed`:
+4 to 36) and number of clients the requests a second, latencies and the time to the first token (of a peer that does not
 stream: to the whole reply). `rejoinder_streamed` is the same service with every reply streamed. Medians of the repeats.
 """
 
