@@ -28,11 +28,13 @@ class Room:
 
     @classmethod
     def build(cls, generator: Generator, lanes: int, context_tokens: int, device: torch.device) -> Self:
-        """Return room for `lanes` replies to contexts of up to `context_tokens`, all of them padded to CONTEXT_STEP.
+        """Return room for `lanes` replies to contexts that are padded to CONTEXT_STEP; longer ones make it grow.
 
+        What lies close together is read faster, so there is no room for the longest context before it comes; on a GPU,
+        where moving is dear, there is for `context_tokens` at once.
         A reply of one token is written first, for its state has every part.
         """
-        width = -(-context_tokens // CONTEXT_STEP) * CONTEXT_STEP
+        width = -(-context_tokens // CONTEXT_STEP) * CONTEXT_STEP if device.type != "cpu" else CONTEXT_STEP
         context = torch.full((1, width), PAD, dtype=torch.long, device=device)
         context[:, 0] = TURN
         _, state = generator.step(generator.encode(context), torch.tensor([START], device=device))
@@ -97,15 +99,28 @@ class Room:
 
     def _write(self, lanes: Sequence[int], parts: Sequence[Part], rows: Tensor) -> None:
         target = torch.tensor(lanes, device=self._device)
-        width = 1
+        width = max(part.tensor.shape[part.context] for part in parts if part.context is not None)
+        self._grow(width)
         for part, new in zip(self._parts, parts, strict=False):  # those of the reply, the last ones, are not there yet
             tensor = new.tensor.index_select(0, rows)
             if part.context is None:
                 part.tensor.index_copy_(0, target, tensor)
                 continue
-            width = tensor.shape[part.context]
             if tensor.dtype == torch.bool:  # the mask: everything behind this context is hidden
                 part.tensor.index_fill_(0, target, False)
             part.tensor.narrow(part.context, 0, width).index_copy_(0, target, tensor)
         for lane in lanes:
             self._widths[lane] = width
+
+    def _grow(self, width: int) -> None:
+        """Make room for contexts of `width` tokens, if there is none yet."""
+        grown = []
+        for part in self._parts:
+            if part.context is not None and width > part.tensor.shape[part.context]:
+                shape = list(part.tensor.shape)
+                shape[part.context] = width
+                tensor = part.tensor.new_zeros(shape)
+                tensor.narrow(part.context, 0, part.tensor.shape[part.context]).copy_(part.tensor)
+                part = part._replace(tensor=tensor)
+            grown.append(part)
+        self._parts = grown
