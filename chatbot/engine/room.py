@@ -99,7 +99,7 @@ class Room:
 
     def _write(self, lanes: Sequence[int], parts: Sequence[Part], rows: Tensor) -> None:
         target = torch.tensor(lanes, device=self._device)
-        width = max(part.tensor.shape[part.context] for part in parts if part.context is not None)
+        width = max((part.tensor.shape[part.context] for part in parts if part.context is not None), default=1)
         self._grow(width)
         for part, new in zip(self._parts, parts, strict=False):  # those of the reply, the last ones, are not there yet
             tensor = new.tensor.index_select(0, rows)
