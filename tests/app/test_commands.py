@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app import commands
 from app.commands import migrate, serve
 from chatbot.errors import RejoinderError
 
@@ -103,3 +104,10 @@ def test_serve_says_where_answers_and_ends_on_sigterm(tmp_path: Path) -> None:
         out, err = child.communicate(timeout=20)
     assert (out, err) == ("", "")
     assert (tmp_path / "state" / "rejoinder.db").exists()
+
+
+def test_no_answer_waits_for_its_first_packet_to_be_acknowledged() -> None:
+    with commands._listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
