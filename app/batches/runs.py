@@ -1,0 +1,229 @@
+"""Making batches survive: DBOS writes down each step that is done, and whoever lives goes on with the work of the dead.
+
+Knows DBOS and its habits; the steps themselves are `work`'s. A batch is one workflow, whose id is the batch's. DBOS is
+started when there is a first batch to work at, and not before.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.batches import repository
+from app.batches.work import BatchWork
+from app.database import Database
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_VERSION: Final = "1"
+"""Of the order of steps in `run`: DBOS lets a workflow be finished only where it is the one that began it."""
+_QUEUE: Final = "batches"
+_BATCHES: Final = 4
+"""Worked at side by side by one replica."""
+_STEPS: Final = 4
+"""Of one batch, done side by side: while one is stored, the others keep the engines busy."""
+_STEP: Final[dict[str, Any]] = {
+    # A database that is away for a while: about a quarter of an hour in all.
+    "retries_allowed": True,
+    "max_attempts": 10,
+    "interval_seconds": 1.0,
+    "backoff_rate": 2.0,
+}
+_LONGEST_PERIOD: Final = 5.0
+_ENDED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+
+_in_this_process: "BatchRuns | None" = None
+"""DBOS is one for a process."""
+
+
+class BatchRuns:
+    """Runs the batches of a service, and those of its dead replicas."""
+
+    def __init__(self, work: BatchWork, database: Database, settings: Settings) -> None:
+        self._work = work
+        self._database = database
+        self._url = _workflows_url(settings)
+        self._takeover_seconds = settings.takeover_seconds
+        self._id = f"replica-{uuid.uuid4().hex}"
+        self._run: Callable[[str], Coroutine[Any, Any, None]] | None = None
+        self._starting = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._seen: dict[str, tuple[int, float]] = {}
+        """The count of each other replica, and since when it stands there."""
+        self._watching = asyncio.create_task(self._watch())
+
+    async def begin(self, batch_id: str) -> None:
+        """Have a new batch worked at. A fault here only delays it: the watch tries again."""
+        try:
+            await self._launch()
+            await self._enqueue([batch_id])
+        except Exception:
+            log.exception("the batch %s could not be begun yet", batch_id)
+
+    async def close(self) -> None:
+        """Stop; what is unfinished is left to others, or to the next start."""
+        global _in_this_process
+        self._watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._watching
+        if self._run is None:
+            return
+        from dbos import DBOS
+
+        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        self._run = None
+        _in_this_process = None
+        with suppress(SQLAlchemyError):  # else the others notice after a while
+            await self._database.write(lambda session: repository.leave(session, self._id))
+
+    async def _watch(self) -> None:
+        """Say again and again that we live, and look for what nobody works at."""
+        period = min(_LONGEST_PERIOD, self._takeover_seconds / 6)
+        while True:
+            try:
+                await self._look()
+            except SQLAlchemyError as error:
+                log.warning("batches: the database does not answer (%s)", type(error).__name__)
+            except Exception:
+                log.exception("batches: looking after them failed")
+            await asyncio.sleep(period)
+
+    async def _look(self) -> None:
+        unfinished = await self._database.read(repository.unfinished)
+        if not unfinished and self._run is None:
+            return
+        await self._launch()
+        await self._database.write(lambda session: repository.beat(session, self._id))
+        await self._bury_the_dead()
+        for batch_id in await self._database.read(repository.cancelling):
+            self._work.stop(batch_id)
+        await self._begin_forgotten(unfinished)
+
+    async def _bury_the_dead(self) -> None:
+        """Take over from replicas whose count has stood still for too long."""
+        counts = await self._database.read(repository.replicas)
+        moment = time.monotonic()
+        self._seen = {
+            name: self._seen[name] if self._seen.get(name, (None,))[0] == beats else (beats, moment)
+            for name, beats in counts.items()
+            if name != self._id
+        }
+        for name, (beats, since) in self._seen.items():
+            if beats == -1 or moment - since > self._takeover_seconds:
+                await asyncio.to_thread(self._take_over, name, beats)
+
+    def _take_over(self, replica: str, beats: int) -> None:
+        """Let the workflows that a dead replica was at be worked at again, by anybody."""
+        from dbos import DBOS
+
+        with self._database.writing() as session:
+            if not repository.bury(session, replica, beats):
+                return  # it lives, or somebody else has taken over
+            pending = DBOS.list_workflows(executor_id=replica, status="PENDING", load_input=False, load_output=False)
+            if pending:
+                log.warning("batches: a replica is gone; %d batches are taken over", len(pending))
+                DBOS.resume_workflows([one.workflow_id for one in pending], queue_name=_QUEUE)
+
+    async def _begin_forgotten(self, unfinished: Sequence[str]) -> None:
+        """Begin the batches that no workflow works at, and give up those whose workflow failed."""
+        from dbos import DBOS
+
+        if not unfinished:
+            return
+        found = await asyncio.to_thread(
+            lambda: DBOS.list_workflows(workflow_ids=list(unfinished), load_input=False, load_output=False)
+        )
+        known = {one.workflow_id: one.status for one in found}
+        await self._enqueue([batch_id for batch_id in unfinished if batch_id not in known])
+        for batch_id, status in known.items():
+            if status in _ENDED:
+                await self._work.give_up(batch_id)
+
+    async def _enqueue(self, batch_ids: Sequence[str]) -> None:
+        from dbos import DBOS, SetWorkflowID
+
+        run = self._run
+        assert run is not None
+
+        def enqueue() -> None:
+            for batch_id in batch_ids:
+                with SetWorkflowID(batch_id):  # a second time it is the same workflow
+                    DBOS.enqueue_workflow(_QUEUE, run, batch_id)
+
+        await asyncio.to_thread(enqueue)
+
+    async def _launch(self) -> None:
+        global _in_this_process
+        async with self._starting:
+            if self._run is not None:
+                return
+            if _in_this_process is not None:
+                raise RuntimeError("another service of this process runs batches already")
+            _in_this_process = self
+            # Others must not take what we begin for the work of a stranger.
+            await self._database.write(lambda session: repository.beat(session, self._id))
+            try:
+                # In a thread, else DBOS would adopt our event loop and block it.
+                self._run = await asyncio.to_thread(self._start_dbos)
+            except BaseException:
+                _in_this_process = None
+                raise
+
+    def _start_dbos(self) -> Callable[[str], Coroutine[Any, Any, None]]:
+        from dbos import DBOS, DBOSPortableJSONSerializer
+
+        config: Any = {
+            "name": "rejoinder",
+            "system_database_url": self._url,
+            "sys_db_pool_size": 5,
+            "application_version": _VERSION,
+            "executor_id": self._id,
+            "serializer": DBOSPortableJSONSerializer(),  # the default is pickle, which runs code when it is read
+            "use_listen_notify": False,  # nobody waits for a workflow's end; a connection less
+            "log_level": "WARNING",
+        }
+        DBOS(config=config)
+
+        @DBOS.workflow(name="run")
+        async def run(batch_id: str) -> None:
+            starts = await self._step("read", self._work.read, batch_id)
+            abreast = asyncio.Semaphore(_STEPS)
+
+            async def answer(start: int, number: int) -> None:
+                # Served in the order in which they came, so the steps have the same numbers when this is run again.
+                async with abreast:
+                    await self._step("answer", self._work.answer, batch_id, start, number)
+
+            await asyncio.gather(*(answer(start, number) for start, number in starts))
+            await self._step("finish", self._work.finish, batch_id)
+
+        DBOS.launch()
+        DBOS.register_queue(_QUEUE, worker_concurrency=_BATCHES, polling_interval_sec=0.25, on_conflict="always_update")
+        return run
+
+    async def _step(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> T:
+        """Return what `work` returns on the service's own event loop, written down as a step that is done."""
+        from dbos import DBOS
+
+        async def on_our_loop() -> T:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(*arguments), self._loop))
+
+        options: Any = {**_STEP, "name": name}
+        return await DBOS.run_step_async(options, on_our_loop)
+
+
+def _workflows_url(settings: Settings) -> str:
+    """Return where DBOS keeps its books: beside our SQLite file, or in a schema of its own on PostgreSQL."""
+    url = sa.make_url(settings.database)
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{settings.state / 'workflows.db'}"
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
