@@ -6,6 +6,7 @@ started when there is a first batch to work at, and not before.
 
 import asyncio
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.batches import repository
 from app.batches.work import BatchWork
-from app.database import Database
+from app.database import Database, open_engine
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,9 @@ class BatchRuns:
     def __init__(self, work: BatchWork, database: Database, settings: Settings) -> None:
         self._work = work
         self._database = database
-        self._url = _workflows_url(settings)
+        self._url = settings.database
+        self._books = settings.state / "workflows.db"
+        self._engine: sa.Engine | None = None
         self._takeover_seconds = settings.takeover_seconds
         self._id = f"replica-{uuid.uuid4().hex}"
         self._run: Callable[[str], Coroutine[Any, Any, None]] | None = None
@@ -77,9 +80,7 @@ class BatchRuns:
             await self._watching
         if self._run is None:
             return
-        from dbos import DBOS
-
-        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        await asyncio.to_thread(self._stop_dbos)
         self._run = None
         _in_this_process = None
         with suppress(SQLAlchemyError):  # else the others notice after a while
@@ -181,10 +182,15 @@ class BatchRuns:
     def _start_dbos(self) -> Callable[[str], Coroutine[Any, Any, None]]:
         from dbos import DBOS, DBOSPortableJSONSerializer
 
+        if sa.make_url(self._url).get_backend_name() == "sqlite":
+            books: dict[str, Any] = {"system_database_url": f"sqlite:///{self._books}"}  # beside our own file
+        else:  # in a schema of its own. Given a URL, DBOS would look for the database through another one, `postgres`.
+            self._engine = open_engine(self._url)
+            url = self._engine.url.render_as_string(hide_password=False)
+            books = {"system_database_url": url, "system_database_engine": self._engine}
         config: Any = {
+            **books,
             "name": "rejoinder",
-            "system_database_url": self._url,
-            "sys_db_pool_size": 5,
             "application_version": _VERSION,
             "executor_id": self._id,
             "serializer": DBOSPortableJSONSerializer(),  # the default is pickle, which runs code when it is read
@@ -210,6 +216,16 @@ class BatchRuns:
         DBOS.register_queue(_QUEUE, worker_concurrency=_BATCHES, polling_interval_sec=0.25, on_conflict="always_update")
         return run
 
+    def _stop_dbos(self) -> None:
+        from dbos import DBOS
+
+        DBOS.destroy(destroy_registry=True)
+        for thread in threading.enumerate():  # it does not wait for those, and they hold connections
+            if thread.name.startswith("dbos-executor-"):
+                thread.join(10)
+        if self._engine is not None:
+            self._engine.dispose()
+
     async def _step(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> T:
         """Return what `work` returns on the service's own event loop, written down as a step that is done."""
         from dbos import DBOS
@@ -219,11 +235,3 @@ class BatchRuns:
 
         options: Any = {**_STEP, "name": name}
         return await DBOS.run_step_async(options, on_our_loop)
-
-
-def _workflows_url(settings: Settings) -> str:
-    """Return where DBOS keeps its books: beside our SQLite file, or in a schema of its own on PostgreSQL."""
-    url = sa.make_url(settings.database)
-    if url.get_backend_name() == "sqlite":
-        return f"sqlite:///{settings.state / 'workflows.db'}"
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)

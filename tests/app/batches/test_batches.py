@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,13 @@ def until(client: OpenAI, batch_id: str, *statuses: str) -> Any:
         assert batch.status not in FINISHED, batch
         time.sleep(0.05)
     return batch
+
+
+def soon(come: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not come():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def rows(client: OpenAI, file_id: str | None) -> list[dict[str, Any]]:
@@ -209,21 +216,16 @@ def test_an_output_cannot_be_an_input(official: OpenAI) -> None:
 
 
 def test_a_cancelled_batch_keeps_what_was_answered(serve: Serving, tmp_path: Path) -> None:
-    bot = FakeBot(gate=threading.Event())
-    bot.gate.set()  # type: ignore[union-attr]
+    bot = FakeBot(seconds=0.1)
     with client_of(serve(app_of(Settings(state=tmp_path, batch_size=8), bot))) as client:
-        held = [request(str(i), "wait" if i >= 70 else None) for i in range(400)]
-        bot.say = lambda one, choice: bot.gate.clear() or f"{one.turns[-1]}" if one.turns[-1] == "wait" else "done"  # type: ignore[union-attr]
-        batch = begin(client, held)
-        while client.batches.retrieve(batch.id).request_counts.completed < 64:
-            time.sleep(0.02)
+        batch = begin(client, [request(str(i)) for i in range(400)])  # four seconds of work
+        soon(lambda: client.batches.retrieve(batch.id).request_counts.completed >= 64)
         with pytest.raises(openai.ConflictError) as needed:
             client.files.delete(batch.input_file_id)
         assert needed.value.code == "file_in_use"
         assert client.batches.cancel(batch.id).status == "cancelling"
         assert client.batches.cancel(batch.id).cancelling_at is not None
         batch = until(client, batch.id, "cancelled")
-        bot.gate.set()  # type: ignore[union-attr]
         assert batch.cancelled_at is not None
         output, errors = rows(client, batch.output_file_id), rows(client, batch.error_file_id)
         assert batch.request_counts.completed == len(output) >= 64
@@ -253,8 +255,7 @@ def test_those_before_a_screen_go_first(serve: Serving, tmp_path: Path) -> None:
     bot = FakeBot(seconds=0.05)
     with client_of(serve(app_of(Settings(state=tmp_path, batch_size=1), bot))) as client:
         batch = begin(client, [request(str(i)) for i in range(60)])
-        while client.batches.retrieve(batch.id).status != "in_progress" or len(bot.batches) < 2:
-            time.sleep(0.02)
+        soon(lambda: len(bot.batches) >= 2)
         before = len(bot.batches)
         client.chat.completions.create(model="fake", messages=[{"role": "user", "content": "urgent"}])
         place = next(i for i, one in enumerate(bot.batches) if any(r.turns[-1] == "urgent" for r in one))
@@ -271,17 +272,10 @@ def test_a_full_queue_only_slows_a_batch_down(serve: Serving, tmp_path: Path) ->
 def test_a_service_that_stops_half_way_goes_on_when_it_is_started_again(
     serve: Serving, tmp_path: Path, database_url: str
 ) -> None:
-    settings = Settings(state=tmp_path, database_url=database_url, takeover_seconds=60)
-    held = FakeBot(gate=threading.Event())
-    app = app_of(settings, held)
-    with client_of(serve(app)) as client:
+    settings = Settings(state=tmp_path, database_url=database_url, takeover_seconds=60, batch_size=16)
+    with client_of(serve(app_of(settings, FakeBot(seconds=0.3)))) as client:
         batch = begin(client, [request(str(i)) for i in range(300)], seed=0)
-        while not held.batches:
-            time.sleep(0.02)
-        held.gate.set()  # type: ignore[union-attr]
-        while client.batches.retrieve(batch.id).request_counts.completed == 0:
-            held.seconds = 0.2
-            time.sleep(0.02)
+        soon(lambda: client.batches.retrieve(batch.id).request_counts.completed > 0)
     serve.stop()
     with client_of(serve(app_of(settings, FakeBot()))) as client:
         done = until(client, batch.id, "completed")  # at once: the first one said that it left
