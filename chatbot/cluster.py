@@ -4,6 +4,7 @@ The bundle travels through Ray, so nodes need Rejoinder installed and no file of
 """
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -47,7 +48,9 @@ class Cluster:
         # Ray Data reads and writes beside the actors: without a core to spare it starves.
         most = int(there["GPU"]) if self._on_gpu else int(there.get("CPU", 1)) - 1
         self._actors = actors or max(1, most)
-        self._files = ray.put({path.name: path.read_bytes() for path in bundle.iterdir() if path.is_file()})
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans and bars are not for our users
+        # Ours, so it stays when a node is lost; in a list, so that an actor's restart asks for it anew.
+        self._files = [ray.put({path.name: path.read_bytes() for path in bundle.iterdir() if path.is_file()})]
 
     def check(self, request: ReplyRequest) -> None:
         """Raise RequestError when the request cannot be met."""
@@ -88,7 +91,7 @@ class _Actor:
     def __init__(self, files: Any, name: str, device: str, precision: str) -> None:
         import ray
 
-        held = files if isinstance(files, dict) else ray.get(files)
+        held = ray.get(files[0])
         with tempfile.TemporaryDirectory() as folder:
             bundle = Path(folder) / name
             bundle.mkdir()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,13 @@ def test_an_engine_that_is_not_there(rejoinder: Rejoinder, tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["contexts.jsonl"]
 
 
+def works_on(node: Any) -> bool:
+    """Say whether an actor with the model runs on a node of the cluster."""
+    [raylet] = node.all_processes["raylet"]
+    said = subprocess.run(["ps", "-o", "args=", "--ppid", str(raylet.process.pid)], capture_output=True, text=True)
+    return any("_Actor" in line for line in said.stdout.splitlines())
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Ray's own
 def test_of_two_nodes_of_a_cluster_one_is_killed_and_every_row_is_there_once(
@@ -122,10 +130,10 @@ def test_of_two_nodes_of_a_cluster_one_is_killed_and_every_row_is_there_once(
     source, target = write_contexts(tmp_path / "contexts.jsonl", count), tmp_path / "replies.jsonl"
     here = rejoinder(*arguments(source, tmp_path / "here.jsonl"))
     assert here.returncode == 0, here.stderr
-    nodes = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args=nodes)
+    memory = {"object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **memory})
     try:
-        other = cluster.add_node(**nodes)
+        other = cluster.add_node(num_cpus=2, **memory)
         cluster.wait_for_nodes()
         root = str(Path(__file__).parents[2])
         environment = {
@@ -143,6 +151,7 @@ def test_of_two_nodes_of_a_cluster_one_is_killed_and_every_row_is_there_once(
         ) as process:
             found = until_begun(tmp_path / ".replies.jsonl.partial", 500, process)
             assert found < count / 2
+            assert works_on(other)
             cluster.remove_node(other, allow_graceful=False)
             output, _ = process.communicate(timeout=400)
         assert process.returncode == 0, output
