@@ -76,7 +76,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         storage = Storage(settings.state / "files")
         app.state.files = FileService(storage, database, settings)
         work = BatchWork(app.state.chat, database, storage, settings)
-        runs = BatchRuns(work, database, settings)
+        runs = BatchRuns(work, database, settings, lanes=drawing.lanes)
         app.state.batches = BatchService(database, work, runs)
         try:
             yield

@@ -6,6 +6,7 @@ started when there is a first batch to work at, and not before.
 
 import asyncio
 import logging
+import math
 import threading
 import time
 import uuid
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.batches import repository
+from app.batches.lines import TOGETHER
 from app.batches.work import BatchWork
 from app.database import Database, open_engine
 from app.settings import Settings
@@ -30,8 +32,6 @@ _VERSION: Final = "1"
 _QUEUE: Final = "batches"
 _BATCHES: Final = 4
 """Worked at side by side by one replica."""
-_STEPS: Final = 4
-"""Of one batch, done side by side: while one is stored, the others keep the engines busy."""
 _STEP: Final[dict[str, Any]] = {
     # A database that is away for a while: about a quarter of an hour in all.
     "retries_allowed": True,
@@ -49,8 +49,10 @@ _in_this_process: "BatchRuns | None" = None
 class BatchRuns:
     """Runs the batches of a service, and those of its dead replicas."""
 
-    def __init__(self, work: BatchWork, database: Database, settings: Settings) -> None:
+    def __init__(self, work: BatchWork, database: Database, settings: Settings, *, lanes: int) -> None:
+        """Keep up to `lanes` lines of each batch in work, and as many being read or stored."""
         self._work = work
+        self._abreast = 2 * math.ceil(lanes / TOGETHER)
         self._database = database
         self._url = settings.database
         self._books = settings.state / "workflows.db"
@@ -202,7 +204,7 @@ class BatchRuns:
         @DBOS.workflow(name="run")
         async def run(batch_id: str) -> None:
             starts = await self._step("read", self._work.read, batch_id)
-            abreast = asyncio.Semaphore(_STEPS)
+            abreast = asyncio.Semaphore(self._abreast)
 
             async def answer(start: int, number: int) -> None:
                 # Served in the order in which they came, so the steps have the same numbers when this is run again.
