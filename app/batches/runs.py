@@ -33,7 +33,7 @@ _QUEUE: Final = "batches"
 _BATCHES: Final = 4
 """Worked at side by side by one replica."""
 _STEP: Final[dict[str, Any]] = {
-    # A database that is away for a while: about a quarter of an hour in all.
+    # A database that is away for a while: eight minutes in all.
     "retries_allowed": True,
     "max_attempts": 10,
     "interval_seconds": 1.0,
@@ -77,7 +77,8 @@ class BatchRuns:
     async def close(self) -> None:
         """Stop; what is unfinished is left to others, or to the next start."""
         global _in_this_process
-        self._watching.cancel()
+        async with self._starting:  # else DBOS would go on starting in its thread, and nobody would end it
+            self._watching.cancel()
         with suppress(asyncio.CancelledError):
             await self._watching
         if self._run is None:
@@ -146,6 +147,10 @@ class BatchRuns:
             lambda: DBOS.list_workflows(workflow_ids=list(unfinished), load_input=False, load_output=False)
         )
         known = {one.workflow_id: one.status for one in found}
+        living = await self._database.read(repository.replicas)
+        strays = [one.workflow_id for one in found if one.status == "PENDING" and one.executor_id not in living]
+        if strays:  # of one that nobody ever saw, as after a table was restored
+            await asyncio.to_thread(DBOS.resume_workflows, strays, queue_name=_QUEUE)
         await self._enqueue([batch_id for batch_id in unfinished if batch_id not in known])
         for batch_id, status in known.items():
             if status in _ENDED:

@@ -23,7 +23,14 @@ async def _service(request: Request) -> FileService:
 Service = Annotated[FileService, Depends(_service)]
 
 
-@router.post("")
+_FORM = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"type": "string", "enum": ["batch"]}},
+}
+
+
+@router.post("", openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": _FORM}}}})
 async def upload_file(request: Request, service: Service) -> FileEntry:
     """Store a file of requests, sent as a form with `file` and `purpose=batch`."""
     return await service.upload(request)
