@@ -130,7 +130,6 @@ class Serving:
             server, thread = self._running.pop()
             server.should_exit = True
             thread.join(20)
-            assert not thread.is_alive()
 
 
 @pytest.fixture
