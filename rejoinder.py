@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.studies.command_line import rater, study
-from chatbot.errors import RejoinderError
+from chatbot.errors import RejoinderError, RequestError
 
 app = typer.Typer(
     name="rejoinder",
@@ -136,8 +136,15 @@ def train(
 @app.command()
 def generate(
     model: Annotated[Path, typer.Option(help="Bundle: a directory with config.json, such as runs/support/bundle.")],
-    source: Annotated[Path, typer.Option("--in", help="JSONL: one object a line with `turns` or `messages`.")],
-    target: Annotated[Path, typer.Option("--out", help="JSONL to write: each line with its `replies`.")],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--in", help="JSONL, .csv or .parquet: rows with `turns` (a list), `messages` or `text` (a single turn)."
+        ),
+    ],
+    target: Annotated[
+        Path, typer.Option("--out", help="JSONL, .csv or .parquet, by its ending: each row with its `replies`.")
+    ],
     n: Annotated[int, typer.Option(help="Replies for each context.")] = 1,
     best_of: Annotated[
         int | None, typer.Option(help="Candidates to draw; the n best by the discriminator are kept.")
@@ -153,20 +160,39 @@ def generate(
     precision: Annotated[
         str, typer.Option(help="auto (the fastest that stays close to fp32), fp32, bf16 or int8.")
     ] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: on the Ray cluster of RAY_ADDRESS, or one begun on this machine.")
+    ] = "local",
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="With ray: copies of the model; one for each GPU, or core, by default.")
+    ] = None,
 ) -> None:
     """Write replies to a file of contexts, in its order; the same seed and precision give the same replies.
 
+    Killed, the same command goes on where it was.
+
     Example: rejoinder generate --model runs/support/bundle --in contexts.jsonl --out replies.jsonl --best-of 8
     """
-    from chatbot.bot import Bot, ReplyRequest
-    from chatbot.decoding import Decoding
-    from chatbot.files import answer_file
+    from chatbot.bot import Bot
+    from chatbot.files import Answerer, answer_file
     from chatbot.progress import Display
+    from chatbot.request import Decoding, ReplyRequest
 
+    if engine not in ("local", "ray"):
+        raise RequestError(f"--engine is {engine!r}, expected local or ray")
     decoding = Decoding(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens)
     template = ReplyRequest((), decoding, seed=seed, n=n, best_of=best_of)
+
+    def load(precision: str) -> Answerer:
+        bot = Bot.load(model, device, precision=precision)
+        if engine == "local":
+            return bot
+        from chatbot.cluster import Cluster
+
+        return Cluster(model, bot, actors)
+
     with Display() as display:
-        count = answer_file(Bot.load(model, device, precision=precision), source, target, template, display.count)
+        count = answer_file(model, load, source, target, template, display.count, precision)
     typer.echo(f"{target}: {count:,} contexts answered")
 
 

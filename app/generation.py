@@ -213,6 +213,11 @@ class Generation:
         return sum(sum(seat.writing.values()) for seat in self._seats)
 
     @property
+    def lanes(self) -> int:
+        """Return how many replies of one model all engines write side by side, a few that wait for a lane counted."""
+        return self._window * len(self._seats)
+
+    @property
     def has_engine(self) -> bool:
         """Return whether any engine is there."""
         return any(seat.loaded is not None and seat.loaded.done() for seat in self._seats)

@@ -9,12 +9,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from app import errors, health
+from app.batches.routes import router as batches_router
+from app.batches.runs import BatchRuns
+from app.batches.service import BatchService
+from app.batches.work import BatchWork
 from app.chat.routes import router as chat_router
 from app.chat.service import ChatService
 from app.database import Database
 from app.engines import Engine, engines_for
 from app.errors import ErrorBody
 from app.exports.routes import router as exports_router
+from app.files.routes import router as files_router
+from app.files.service import FileService
+from app.files.storage import Storage
 from app.generation import Generation
 from app.judging.routes import router as judging_router
 from app.middleware import BodyLimit, SecurityHeaders
@@ -66,9 +73,15 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         app.state.chat = ChatService(drawing.models, drawing, database, settings)
         app.state.filling = StudyFilling(app.state.chat, database)
         app.state.pages = PagesService(app.state.chat, database, settings)
+        storage = Storage(settings.state / "files")
+        app.state.files = FileService(storage, database, settings)
+        work = BatchWork(app.state.chat, database, storage, settings)
+        runs = BatchRuns(work, database, settings, lanes=drawing.lanes)
+        app.state.batches = BatchService(database, work, runs)
         try:
             yield
         finally:
+            await runs.close()  # before the engines: what they answer with from here on is no answer to a line
             await drawing.stop()
             database.close()
 
@@ -82,10 +95,12 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     errors.install(app, error_page)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=["/v1/files"])
     app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
     routers = (
         chat_router,
+        files_router,
+        batches_router,
         ratings_router,
         studies_router,
         raters_router,

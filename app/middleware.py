@@ -3,6 +3,8 @@
 Pure ASGI: Starlette's own middleware class hides a client's leaving from the route.
 """
 
+from collections.abc import Sequence
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,15 +42,19 @@ class SecurityHeaders:
 
 
 class BodyLimit:
-    """Answer 413 to a body longer than the limit, whether or not its length was announced."""
+    """Answer 413 to a body longer than the limit, whether or not its length was announced.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    What is posted to one of the `uploads` is not read here: their route reads it, by a limit of its own.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, uploads: Sequence[str] = ()) -> None:
         self._app = app
         self._limit = limit
+        self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, at most up to the limit, then pass the request on."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or (scope["method"] == "POST" and scope["path"] in self._uploads):
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "")

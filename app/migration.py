@@ -23,14 +23,17 @@ LOCK: Final = 7_305_611_908_143_772_016
 def metadata() -> sa.MetaData:
     """Return the schema as the code has it, every feature's tables included."""
     from app.audit import tables as _audit
+    from app.batches import tables as _batches
     from app.chat import tables as _chat
+    from app.files import tables as _files
     from app.pages import tables as _pages
     from app.raters import tables as _raters
     from app.ratings import tables as _ratings
     from app.results import tables as _results
     from app.studies import tables as _studies
 
-    del _audit, _chat, _pages, _raters, _ratings, _results, _studies  # importing them is what adds their tables
+    # Importing them is what adds their tables.
+    del _audit, _batches, _chat, _files, _pages, _raters, _ratings, _results, _studies
     return Table.metadata
 
 

@@ -15,7 +15,7 @@ class Settings(BaseSettings):
     models: Path = Path("models")
     """One sub-directory for each bundle; its name is the model's."""
     state: Path = Path("state")
-    """Where the SQLite file lives."""
+    """Where the SQLite file and uploaded files live; replicas of one service share it."""
     database_url: str | None = Field(default=None, repr=False)  # holds a password: never printed
     """PostgreSQL in production; without it, SQLite in the state directory."""
     host: str = "127.0.0.1"
@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     """Contexts of one `POST /v1/replies`."""
     max_candidates: int = Field(default=256, ge=1)
     """Replies that one call may make the generator draw, those dropped by `best_of` counted."""
+    max_file_bytes: int = Field(default=100 * 2**20, ge=1)
+    """Of one uploaded file."""
+    max_batch_lines: int = Field(default=50_000, ge=1)
+    """Requests of one batch."""
+    takeover_seconds: float = Field(default=30.0, gt=0)
+    """A replica that has shown no sign of life for so long is dead: others go on with its batches."""
     queue_capacity: int = Field(default=1024, ge=1)
     """Replies waiting to be drawn before the service answers 429."""
     batch_size: int = Field(default=64, ge=1)

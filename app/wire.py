@@ -21,6 +21,11 @@ def _storable(text: str) -> str:
     return text
 
 
+def is_text(value: str) -> bool:
+    """Say whether `value` can be stored and sent back unchanged."""
+    return "\x00" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 Text = Annotated[str, AfterValidator(_storable)]
 """Text that can be stored and sent back unchanged."""
 

@@ -1,41 +1,71 @@
-"""Replies for a file of contexts: JSONL in, JSONL out, in the same order. Knows files, not models."""
+"""Replies for a file of contexts, in its order; killed, it goes on where it was. Knows no model."""
 
+import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from chatbot.bot import Answer, Bot, ReplyRequest
-from chatbot.decoding import SEED_LIMIT
-from chatbot.errors import RejoinderError, RequestError
+from chatbot.bundle import bundle_digest
+from chatbot.contexts import ContextError, Line, read_contexts
+from chatbot.errors import RequestError
+from chatbot.journal import Journal, check_about, read_about
+from chatbot.reply_files import check_target, write_rows
+from chatbot.request import SEED_LIMIT, Answer, ReplyRequest
 
 
-class ContextError(RejoinderError):
-    """A line of the file of contexts cannot be answered."""
+class Answerer(Protocol):
+    """Whoever answers: a bot here, or many on a cluster."""
 
+    @property
+    def name(self) -> str:
+        """The model's name."""
 
-@dataclass(frozen=True)
-class Line:
-    """One context: its turns, and all that stood in its line."""
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its weights and tokenizer."""
 
-    number: int
-    turns: list[str]
-    row: dict[str, Any]
+    @property
+    def precision(self) -> str:
+        """How it computes."""
+
+    def check(self, request: ReplyRequest) -> None:
+        """Raise RequestError when the request cannot be met."""
+
+    def answer_each(self, requests: Iterable[ReplyRequest]) -> Iterator[tuple[int, Answer]]:
+        """Yield each request's number and its answer, in any order."""
 
 
 def answer_file(
-    bot: Bot, source: Path, target: Path, template: ReplyRequest, progress: Callable[[str, int, int | None], None]
+    model: Path,
+    load: Callable[[str], Answerer],
+    source: Path,
+    target: Path,
+    template: ReplyRequest,
+    progress: Callable[[str, int, int | None], None],
+    precision: str = "auto",
 ) -> int:
-    """Answer every context of the JSONL file `source` into `target` and return how many there were.
+    """Answer every context of `source` into `target` with the bundle `model`, and return how many there were.
 
-    A line is an object with `turns` (oldest first) or OpenAI `messages`; it is written back with `replies`, the newest
-    turns that were used and the seed. Line i is drawn with the template's seed + i, whatever the order of work. All
-    lines are checked before any is answered; `target` appears only when it is whole. Raises ContextError naming file
-    and line, RequestError when the template cannot be met.
+    `load` makes the answerer for a precision. A row is written back with its `replies`, the newest turns that were used
+    and the seed; line i is drawn with the template's seed + i, whatever the order of work. All lines are checked before
+    any is answered. `target` appears when it is whole; until then a journal beside it, `.NAME.partial`, holds what is
+    there, and the same call goes on from it.
+
+    Raises ContextError naming file and line, RequestError when the template cannot be met, RejoinderError when a
+    journal is there and the input, the bundle or the settings are not those that it was begun with.
     """
+    check_target(target)
+    about = {"bundle": bundle_digest(model), "input": _sha256(source), **_settings(template)}
+    path = target.with_name(f".{target.name}.partial")
+    begun = read_about(path)
+    if begun is not None and precision == "auto":
+        precision = str(begun.get("precision"))  # measured anew it might be another, with other replies
+    if begun is not None:
+        check_about(path, begun, about)  # before a model is loaded
     lines = list(read_contexts(source))
+    bot = load(precision)
     requests = [
         replace(template, turns=line.turns, seed=(template.seed + index) % SEED_LIMIT)
         for index, line in enumerate(lines)
@@ -47,66 +77,48 @@ def answer_file(
             if error.param == "turns":
                 raise ContextError(f"{source}, line {line.number}: {error}") from None
             raise
-    temporary = target.with_name(f".{target.name}.new")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            early: dict[int, Answer] = {}
-            written = 0
-            progress("generate", written, len(lines))
-            for index, answer in bot.answer_each(requests):
-                early[index] = answer
-                while written in early:  # replies end in any order, and are written in that of the lines
-                    row = _row(lines[written], requests[written], early.pop(written), bot)
-                    file.write(_encode(row) + "\n")
-                    written += 1
-                progress("generate", written, len(lines))
-            progress("generate", len(lines), len(lines))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise RejoinderError(f"{target}: cannot be written ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with Journal(path, {**about, "precision": bot.precision}) as journal:
+        _answer(bot, lines, requests, journal, progress)
+        write_rows(target, journal.rows)
+    path.unlink()
     return len(lines)
 
 
-def read_contexts(source: Path) -> Iterator[Line]:
-    """Yield the contexts of a JSONL file; empty lines are skipped. Raises ContextError naming file and line."""
+def _answer(
+    bot: Answerer,
+    lines: list[Line],
+    requests: list[ReplyRequest],
+    journal: Journal,
+    progress: Callable[[str, int, int | None], None],
+) -> None:
+    """Answer the lines that the journal has not."""
+    first = journal.done
+    progress("generate", first, len(lines))
+    early: dict[int, Answer] = {}
+    for index, answer in bot.answer_each(requests[first:]):
+        early[first + index] = answer
+        if first + index != journal.done:
+            continue
+        while (number := journal.done) in early:  # replies end in any order, and are written in that of the lines
+            journal.add(_encode(_row(lines[number], requests[number], early.pop(number), bot)))
+        journal.flush()
+        progress("generate", journal.done, len(lines))
+    journal.sync()
+    progress("generate", len(lines), len(lines))
+
+
+def _settings(template: ReplyRequest) -> dict[str, Any]:
+    """Return what the replies depend on besides bundle and input, by the names of the options."""
+    settings = {**asdict(template.decoding), "seed": template.seed, "n": template.n, "best_of": template.best_of}
+    return {**settings, "stop": list(template.stop)}
+
+
+def _sha256(source: Path) -> str:
     try:
-        content = source.read_bytes()
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ContextError(f"{source}: cannot be read ({error.strerror})") from None
-    found = False
-    for number, raw in enumerate(content.split(b"\n"), 1):
-        if not raw.strip():
-            continue
-        found = True
-        where = f"{source}, line {number}"
-        try:
-            row = json.loads(raw.decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            raise ContextError(f"{where}: not UTF-8") from None
-        except (ValueError, RecursionError) as error:
-            raise ContextError(f"{where}: not JSON ({error})") from None
-        yield Line(number, _turns(row, where), row)
-    if not found:
-        raise ContextError(f"{source}: no contexts, expected one JSON object a line")
-
-
-def _turns(row: object, where: str) -> list[str]:
-    if not isinstance(row, dict) or not ("turns" in row or "messages" in row):
-        raise ContextError(f"{where}: expected an object with `turns` (a list of texts) or `messages`")
-    if "turns" in row:
-        turns = row["turns"]
-    else:
-        messages = row["messages"]
-        if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
-            raise ContextError(f"{where}: `messages` is not a list of objects")
-        turns = [m.get("content") for m in messages if m.get("role") != "system"]
-    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
-        raise ContextError(f"{where}: a turn is not a text")
-    return turns
 
 
 def _encode(row: dict[str, Any]) -> str:
@@ -123,7 +135,7 @@ def _has_utf8(text: str) -> bool:
     return True
 
 
-def _row(line: Line, request: ReplyRequest, answer: Answer, bot: Bot) -> dict[str, Any]:
+def _row(line: Line, request: ReplyRequest, answer: Answer, bot: Answerer) -> dict[str, Any]:
     replies = [
         {"text": r.text, "finish_reason": r.finish_reason, "discriminator_score": r.score} for r in answer.replies
     ]

@@ -88,9 +88,18 @@ class ChatService:
 
     async def complete(self, body: CompletionRequest) -> Completion:
         """Return the `n` replies to a history of messages. Raises ServiceError or RequestError saying what is wrong."""
+        drawn = await self.draw_completion(body, Urgency.INTERACTIVE)
+        await self.store(drawn)
+        return self.completion(body, drawn)
+
+    async def draw_completion(self, body: CompletionRequest, urgency: Urgency) -> Drawn:
+        """Have the replies to a history of messages drawn, and store nothing yet. Raises as `complete` does."""
         bot, request = self._completion(body)
-        [drawn] = await self._draw(bot, [request], Urgency.INTERACTIVE)
-        await self._store.store([drawn])
+        [drawn] = await self._draw(bot, [request], urgency)
+        return drawn
+
+    def completion(self, body: CompletionRequest, drawn: Drawn) -> Completion:
+        """Return the answer to `body` that `drawn` is."""
         return Completion(
             id=drawn.reply_ids[0],
             created=int(time.time()),

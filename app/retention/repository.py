@@ -6,6 +6,7 @@ from sqlalchemy import CursorResult, Delete, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from app.chat.tables import Context, Response
+from app.files import repository as files
 from app.pages.tables import Conversation, Turn
 from app.ratings.tables import IdempotencyRecord, Judgement
 from app.studies.tables import Item
@@ -46,6 +47,14 @@ def delete_unused_contexts(session: Session, before: datetime) -> int:
             ~exists().where(Item.context_id == Context.id),
         ),
     )
+
+
+def delete_files(session: Session, before: datetime) -> list[str]:
+    """Delete what is known of the older files that no unfinished batch reads, and return their ids."""
+    old = files.older_than(session, before)
+    for file in old:
+        session.delete(file)
+    return [file.id for file in old]
 
 
 def delete_idempotency_records(session: Session, before: datetime) -> None:

@@ -19,8 +19,8 @@ from app.settings import Settings
 from app.studies import service
 from app.studies.filling import StudyFilling
 from app.studies.schemas import ContextSpec, ItemsAdded, ItemsRequest, StudyRequest
+from chatbot.contexts import read_contexts
 from chatbot.errors import RejoinderError
-from chatbot.files import read_contexts
 
 M = TypeVar("M", bound=BaseModel)
 

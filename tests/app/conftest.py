@@ -1,11 +1,15 @@
 """The service under test: a fake bot, and a fresh database of each kind."""
 
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.database import Database
@@ -101,3 +105,36 @@ def rows() -> Callable[..., list[dict[str, object]]]:
             return [dict(row) for row in session.execute(sa.text(f"select * from {table}")).mappings()]
 
     return rows
+
+
+class Serving:
+    """Serves apps on real sockets."""
+
+    def __init__(self) -> None:
+        self._running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def __call__(self, app: FastAPI) -> str:
+        """Serve `app` and return its address."""
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        self._running.append((server, thread))
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    def stop(self) -> None:
+        """Stop all, in order."""
+        while self._running:
+            server, thread = self._running.pop()
+            server.should_exit = True
+            thread.join(20)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serving]:
+    """Give a function that serves an app on a real socket and returns its address."""
+    serving = Serving()
+    yield serving
+    serving.stop()

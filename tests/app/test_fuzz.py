@@ -1,6 +1,7 @@
 """Whatever is thrown at a route, it is answered in one of the promised ways and never with a 5xx."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.batches.lines import Line, custom_id_of
 from app.settings import Settings
 from tests.app.fakes import FakeBot, app_of
 from tests.app.people import Owner, RaterClient
@@ -98,6 +100,22 @@ verdict = st.fixed_dictionaries(
         "flag": st.just("other") | anything,
     },
 )
+batch = st.fixed_dictionaries(
+    {
+        "input_file_id": st.just("file-0") | text | anything,
+        "endpoint": st.just("/v1/chat/completions") | text | anything,
+        "completion_window": st.sampled_from(["24h", "0h", "9999999d"]) | text | anything,
+    },
+    optional={"metadata": st.dictionaries(text, text) | anything, "seed": numbers},
+)
+line = st.fixed_dictionaries(
+    {
+        "custom_id": text | anything,
+        "method": st.just("POST") | anything,
+        "url": st.just("/v1/chat/completions") | anything,
+        "body": completion | anything,
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +146,61 @@ def test_completions(client: TestClient, body: object) -> None:
 @given(replies | anything)
 def test_replies(client: TestClient, body: object) -> None:
     post(client, "/v1/replies", body)
+
+
+@QUICK
+@given(batch | anything)
+def test_batches(client: TestClient, body: object) -> None:
+    post(client, "/v1/batches", body)
+
+
+@QUICK
+@given(st.dictionaries(st.sampled_from(["purpose", "expires_after[anchor]"]) | text, text), text, st.binary(), text)
+def test_uploads(client: TestClient, fields: dict[str, str], filename: str, content: bytes, boundary: str) -> None:
+    def encoded(value: str) -> bytes:
+        return value.encode("utf-8", "replace")
+
+    parts = [b'form-data; name="%s"\r\n\r\n%s' % (encoded(name), encoded(value)) for name, value in fields.items()]
+    parts.append(b'form-data; name="file"; filename="%s"\r\n\r\n%s' % (encoded(filename), content))
+    frame = encoded(boundary.replace("\r", "").replace("\n", "").replace("\x00", ""))
+    body = b"".join(b"--%s\r\nContent-Disposition: %s\r\n" % (frame, part) for part in parts) + b"--%s--\r\n" % frame
+    headers = {b"Content-Type": b'multipart/form-data; boundary="%s"' % frame}
+    assert client.post("/v1/files", content=body, headers=headers).status_code in (200, 400)
+
+
+def test_a_batch_of_anything_ends_with_every_line_answered(tmp_path: Path) -> None:
+    lines: list[bytes] = []
+
+    @settings(max_examples=300, deadline=None)
+    @given((line | anything).map(lambda one: json.dumps(one).encode()) | st.binary(max_size=60))
+    def collect(one: bytes) -> None:
+        lines.extend(one.split(b"\n"))
+
+    collect()  # all before the batch is begun: its threads draw random numbers, which hypothesis takes for a mistake
+    known: set[str | None] = set()
+    unlike = []
+    for one in lines:
+        custom_id = custom_id_of(Line(2, one))
+        if custom_id is None or custom_id not in known:
+            known.add(custom_id)
+            unlike.append(one)
+    content = b"\n".join(unlike)
+    with TestClient(app_of(Settings(state=tmp_path), FakeBot())) as client:
+        file = client.post("/v1/files", data={"purpose": "batch"}, files={"file": ("x", content)}).json()["id"]
+        body = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+        begun = client.post("/v1/batches", json=body).json()["id"]
+        end = time.monotonic() + 30
+        while (done := client.get(f"/v1/batches/{begun}").json())["status"] != "completed":
+            assert time.monotonic() < end, done
+            assert done["status"] != "failed", done
+            time.sleep(0.02)
+        numbers = []
+        for kind in ("output_file_id", "error_file_id"):
+            if done[kind] is not None:
+                answers = client.get(f"/v1/files/{done[kind]}/content").content.splitlines()
+                numbers += [(json.loads(answer)["error"] or {}).get("line") for answer in answers]
+        assert len(numbers) == sum(1 for one in content.split(b"\n") if one.strip()) > 100
+        assert len([number for number in numbers if number]) == len({number for number in numbers if number}) > 50
 
 
 @QUICK
@@ -182,7 +255,8 @@ def test_session_tokens(client: TestClient, rater: RaterClient, token: str) -> N
 
 @QUICK
 @given(
-    st.sampled_from(["/v1/chat/completions", "/v1/ratings", "/v1/studies", "/v1/raters/join", "/chat", "/rate"]),
+    st.sampled_from(["/v1/chat/completions", "/v1/ratings", "/v1/studies", "/v1/raters/join", "/chat", "/rate"])
+    | st.sampled_from(["/v1/files", "/v1/batches"]),
     st.binary(max_size=60),
 )
 def test_bytes(client: TestClient, path: str, body: bytes) -> None:
@@ -203,9 +277,23 @@ def test_results_and_exports(client: TestClient, path: str, query: dict[str, str
 
 @QUICK
 @given(
-    st.sampled_from(["/", "/v1/ratings", "/v1/models/x", "/chat", "/rate"]),
+    st.sampled_from(["/", "/v1/ratings", "/v1/models/x", "/v1/files", "/v1/batches", "/v1/files/x", "/chat", "/rate"]),
     st.dictionaries(
-        st.sampled_from(["conversation", "model", "best", "lang", "limit", "after", "reply_id", "message", "thumb"]),
+        st.sampled_from(
+            [
+                "conversation",
+                "model",
+                "best",
+                "lang",
+                "limit",
+                "after",
+                "order",
+                "purpose",
+                "reply_id",
+                "message",
+                "thumb",
+            ]
+        ),
         st.text(max_size=20),
     ),
 )

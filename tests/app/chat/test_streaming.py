@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from openai import OpenAI
@@ -143,31 +142,6 @@ def test_a_slow_readers_pieces_are_joined(tmp_path: Any) -> None:
 
 
 # Through the official client
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[FastAPI], str]]:
-    """Give a function that serves an app on a real socket and returns its address."""
-    stops: list[Callable[[], None]] = []
-
-    def serve(app: FastAPI) -> str:
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-
-        def stop() -> None:
-            server.should_exit = True
-            thread.join(10)
-
-        stops.append(stop)
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-
-    yield serve
-    for stop in stops:
-        stop()
 
 
 @pytest.fixture

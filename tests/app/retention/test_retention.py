@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from app.chat.tables import Context, Response
+from app.files.tables import StoredFile
 from app.pages.tables import Conversation, Turn
 from app.retention.commands import retain
 from chatbot.errors import RejoinderError
@@ -22,7 +24,7 @@ def say(client: TestClient, message: str, conversation: str = "") -> dict[str, s
 def age(client: TestClient, days: float) -> None:
     """Make everything that is stored older."""
     with client.app.state.database.writing() as session:  # type: ignore[attr-defined]
-        for table in (Context, Response, Conversation, Turn):
+        for table in (Context, Response, Conversation, Turn, StoredFile):
             for key, moment in session.execute(sa.select(table.id, table.created_at)).all():
                 session.execute(
                     sa.update(table).where(table.id == key).values(created_at=moment - timedelta(days=days))
@@ -30,7 +32,7 @@ def age(client: TestClient, days: float) -> None:
 
 
 def test_old_conversations_and_unjudged_replies_go_and_judged_ones_stay(
-    any_client: TestClient, database_url: str, rows: Callable
+    any_client: TestClient, database_url: str, rows: Callable, tmp_path: Path
 ) -> None:
     old = say(any_client, "an old secret")
     judged = say(any_client, "an old question")
@@ -40,15 +42,19 @@ def test_old_conversations_and_unjudged_replies_go_and_judged_ones_stay(
     kept = say(any_client, "a new question")
     gone_on = say(any_client, "going on", old["conversation"])  # its last turn is new: the whole conversation stays
     assert gone_on["conversation"] == old["conversation"]
+    upload = {"data": {"purpose": "batch"}, "files": {"file": ("new", b"a new secret")}}
     before = {table: rows(any_client, table) for table in ("judgement", "item")}
 
     said = retain(30, database_url=database_url)
 
-    assert said == "deleted 1 conversations, 0 replies that nobody judged, 0 contexts"
+    assert said == "deleted 1 conversations, 0 replies that nobody judged, 0 contexts, 0 files"
     assert {row["id"] for row in rows(any_client, "conversation")} == {old["conversation"], kept["conversation"]}
+    any_client.post("/v1/files", **upload)
     age(any_client, 40)
-    said = retain(30, database_url=database_url)
-    assert said == "deleted 2 conversations, 3 replies that nobody judged, 3 contexts"
+    new = any_client.post("/v1/files", **upload).json()["id"]
+    said = retain(30, state=tmp_path, database_url=database_url)
+    assert [path.name for path in (tmp_path / "files").iterdir()] == [new]
+    assert said == "deleted 2 conversations, 3 replies that nobody judged, 3 contexts, 1 files"
     assert rows(any_client, "turn") == []
     assert {table: rows(any_client, table) for table in before} == before
     texts = str(rows(any_client, "context")) + str(rows(any_client, "response"))

@@ -1,0 +1,1 @@
+"""Uploaded files, and those that the service makes for download."""

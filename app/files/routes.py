@@ -1,0 +1,60 @@
+"""`/v1/files`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from starlette.responses import FileResponse
+
+from app.database import Reading
+from app.files.schemas import DeletedFile, FileEntry, FileList, FilesQuery
+from app.files.service import FileService
+from app.wire import Text
+
+router = APIRouter(prefix="/v1/files", tags=["files"])
+
+FileId = Annotated[Text, Path(max_length=64)]
+
+
+async def _service(request: Request) -> FileService:
+    service: FileService = request.app.state.files
+    return service
+
+
+Service = Annotated[FileService, Depends(_service)]
+
+
+_FORM = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"type": "string", "enum": ["batch"]}},
+}
+
+
+@router.post("", openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": _FORM}}}})
+async def upload_file(request: Request, service: Service) -> FileEntry:
+    """Store a file of requests, sent as a form with `file` and `purpose=batch`."""
+    return await service.upload(request)
+
+
+@router.get("")
+def list_files(query: Annotated[FilesQuery, Query()], session: Reading, service: Service) -> FileList:
+    """List the files, newest first."""
+    return service.list_files(session, query)
+
+
+@router.get("/{file_id}")
+def get_file(file_id: FileId, session: Reading, service: Service) -> FileEntry:
+    """Describe a file."""
+    return service.get(session, file_id)
+
+
+@router.get("/{file_id}/content")
+def get_content(file_id: FileId, session: Reading, service: Service) -> FileResponse:
+    """Send a file's content."""
+    return FileResponse(service.content(session, file_id), media_type="application/jsonl")
+
+
+@router.delete("/{file_id}")
+async def delete_file(file_id: FileId, service: Service) -> DeletedFile:
+    """Delete a file."""
+    return await service.delete(file_id)
