@@ -55,15 +55,17 @@ def growths(precision: Precision) -> list[Growth]:
     most of it: an exponent fitted from smaller ones up would come out too low.
     """
 
-    def dialogue(**changes: int) -> Callable[[], object]:
-        return our_dialogue(replace(Dialogue(contexts=32), **changes), precision)["generator_step"]
+    def dialogue(contexts: int = 32, reply_tokens: int = 24) -> Callable[[], object]:
+        return our_dialogue(Dialogue(contexts=contexts, reply_tokens=reply_tokens), precision)["generator_step"]
 
     def search(batch: int, rollouts: int) -> Callable[[], object]:
         return our_seqgan(precision, batch=batch, rollouts=rollouts)["generator_step_mc"]
 
     return [
         Growth("dialogue", "generator_step", "B, contexts", (16, 32, 48, 64, 96), lambda n: dialogue(contexts=n)),
-        Growth("dialogue", "generator_step", "T, reply tokens", (6, 12, 24, 36, 48), lambda n: dialogue(reply_tokens=n)),
+        Growth(
+            "dialogue", "generator_step", "T, reply tokens", (6, 12, 24, 36, 48), lambda n: dialogue(reply_tokens=n)
+        ),
         Growth("seqgan", "generator_step_mc", "B, sequences", (32, 64, 96, 128, 192), lambda n: search(n, 16)),
         Growth("seqgan", "generator_step_mc", "N, rollouts", (8, 16, 24, 32, 48), lambda n: search(64, n)),
     ]
