@@ -83,14 +83,14 @@ def _taking(part: str, result: Row, precision: Precision, quick: bool, chosen: l
             yield
         _say(compared([row for row in result["rows"] if row["setting"] == part and "ranks" not in row]))
     elif part == "growth":
-        result["scaling"] = scaling.scaling(precision, 2 if quick else 3)
+        result["scaling"] = scaling.scaling(precision, 1 if quick else 3)
         for entry in result["scaling"]:
             _say(
                 f"{entry['setting']} {entry['work']} grows as ({entry['in']})^{entry['exponent']:.2f} "
                 f"[{entry['low']:.2f}, {entry['high']:.2f}] over {entry['sizes']}"
             )
         yield
-        result["model_sizes"] = scaling.by_model_size(precision, 2 if quick else 3)
+        result["model_sizes"] = scaling.by_model_size(precision, 1 if quick else 3)
         for entry in result["model_sizes"]:
             _say(
                 f"width {entry['width']}, {entry['parameters'] / 1e6:.1f}M parameters, 32 contexts: "

@@ -110,6 +110,9 @@ def _costs(result: Result) -> list[str]:
 
 
 def _growth(result: Result) -> list[str]:
+    """Return nothing where growth has not been measured."""
+    if "peak_memory_gb_512_lanes" not in result:
+        return []
     lines = ["| cost of | in | exponent (95 %) | sizes: seconds |", "|---|---|---|---|"]
     for entry in result["scaling"]:
         seconds = ", ".join(
@@ -138,6 +141,8 @@ def _growth(result: Result) -> list[str]:
 
 def _ranks(result: Result) -> list[str]:
     rows = [row for row in result["rows"] if "ranks" in row]
+    if not rows:
+        return []
     lines = [
         "| two gloo ranks, one thread each | contexts | s | contexts/s against one rank on one core |",
         "|---|---|---|---|",
@@ -150,7 +155,12 @@ def _ranks(result: Result) -> list[str]:
 
 
 def draw(result: Result, path: Path) -> None:
-    """Draw seconds against size, both logarithmic, with a line of slope one through the largest size."""
+    """Draw seconds against size, both logarithmic, with a line of slope one through the largest size.
+
+    Without growth in the result there is nothing to draw, and nothing is written.
+    """
+    if "model_sizes" not in result:
+        return
     panels = [
         (f"{e['setting']} {e['work']}", e["in"], e["sizes"], e["seconds"], f"exponent {e['exponent']:.2f}")
         for e in result["scaling"]

@@ -61,13 +61,24 @@ def test_the_page_says_what_was_measured() -> None:
 def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     page = tmp_path / "training.md"
     page.write_text(f"before\n{training_page.BEGIN}\nold\n{training_page.END}\nafter\n")
-    training_page.main([str(RESULTS / "training.json"), str(page)])
+    growth = {
+        "setting": "seqgan",
+        "work": "generator_step_mc",
+        "in": "N, rollouts",
+        "sizes": [8, 16],
+        "seconds": [1, 2],
+    }
+    sizes = [{"width": n, "parameters": n * 1e6, "mle_step": n * 0.1, "generator_step": n * 0.5} for n in (1, 2)]
+    fitted = {**growth, "exponent": 1.0, "low": 0.9, "high": 1.1}
+    full = {**committed(), "scaling": [fitted] * 4, "model_sizes": sizes, "peak_memory_gb_512_lanes": 1.1}
+    (tmp_path / "result.json").write_text(json.dumps(full))
+    training_page.main([str(tmp_path / "result.json"), str(page)])
     written = page.read_text()
     assert written.startswith("before")
     assert written.endswith("after\n")
     assert "old" not in written
-    assert "generator_step_mc" in written
+    assert "1.00 (0.90 to 1.10)" in written
     assert "<svg" in (tmp_path / "training.svg").read_text()
     page.write_text("no marks")
     with pytest.raises(SystemExit):
-        training_page.main([str(RESULTS / "training.json"), str(page)])
+        training_page.main([str(tmp_path / "result.json"), str(page)])
