@@ -83,7 +83,8 @@ def scaling(precision: Precision, repeats: int) -> list[dict[str, Any]]:
             for times, call in zip(taken, calls, strict=True):
                 times += timing_of(call, CPU, 1).wall
         entry: dict[str, Any] = {
-            "setting": growth.setting, "work": growth.work, "in": growth.size, "sizes": list(growth.sizes), "threads": torch.get_num_threads(),
+            "setting": growth.setting, "work": growth.work, "in": growth.size, "sizes": list(growth.sizes),
+            "threads": torch.get_num_threads(),
             "seconds": [statistics.median(times) for times in taken], **fit_exponent(growth.sizes, taken),
         }  # fmt: skip
         found.append(entry)
