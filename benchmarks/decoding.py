@@ -154,7 +154,7 @@ def gemm_ms(model: Seq2SeqGenerator, precision: Precision, lanes: int) -> float:
 
 def _step_layers(model: Seq2SeqGenerator) -> list[nn.Linear]:
     layers = []
-    for name, module in model.trunk.decoder.named_modules():  # type: ignore[union-attr, operator]
+    for name, module in model.trunk.decoder.named_modules():  # type: ignore[union-attr]
         if isinstance(module, nn.Linear) and not name.endswith("key_value"):  # the context's, once a reply
             layers.append(module)
     return layers

@@ -14,7 +14,7 @@ from benchmarks.plain_dialogue import PlainDialogue, PlainTransformer
 from benchmarks.plain_seqgan import PlainDiscriminator, PlainGenerator, PlainSeqGAN
 from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
-from chatbot.generator.trunk import Architecture, TrunkConfig
+from chatbot.generator.trunk import TrunkConfig
 from chatbot.tokenizer import TURN
 from training.batches import Batch, Batches, make_batch
 from training.config import AdversarialConfig, DataConfig, DiscriminatorConfig, MLEConfig
@@ -109,9 +109,9 @@ def pairs(sizes: Dialogue, count: int = 2048) -> Split:
     return Split(tokens, ends, dialogues, np.stack((numbers * 2, numbers * 2 + 1), axis=1))
 
 
-def one_batch(sizes: Dialogue, count: int) -> Batch:
+def one_batch(sizes: Dialogue, count: int, device: torch.device = CPU) -> Batch:
     """Return the first `count` pairs."""
-    return make_batch(pairs(sizes), np.arange(count), sizes.data, CPU)
+    return make_batch(pairs(sizes), np.arange(count), sizes.data, device)
 
 
 def plain_dialogue(sizes: Dialogue) -> Steps:
@@ -140,28 +140,33 @@ def plain_dialogue(sizes: Dialogue) -> Steps:
     }
 
 
-def our_dialogue(sizes: Dialogue, precision: Precision) -> Steps:
-    """Return our steps: those of the recipes `mle` and `cseqgan`, without their reading of files."""
+def our_dialogue(sizes: Dialogue, precision: Precision, device: torch.device = CPU) -> Steps:
+    """Return our steps: those of the recipes `mle` and `cseqgan`, without their reading of files.
+
+    Where there are ranks, sizes are those of all of them together.
+    """
     torch.manual_seed(0)
     shapes = (sizes.vocabulary, sizes.context_tokens, sizes.reply_tokens)
-    generator, reference = Seq2SeqGenerator(sizes.shape, *shapes), Seq2SeqGenerator(sizes.shape, *shapes)
+    generator = Seq2SeqGenerator(sizes.shape, *shapes).to(device)
+    reference = Seq2SeqGenerator(sizes.shape, *shapes).to(device)
     reference.load_state_dict(generator.state_dict())
-    judge = Discriminator(sizes.shape, *shapes)
+    judge = Discriminator(sizes.shape, *shapes).to(device)
     split, data = pairs(sizes), sizes.data
     rng = torch.Generator().manual_seed(0)
     likelihood = MaximumLikelihood(
-        generator, Batches(split, sizes.contexts, data, 0, CPU), MLEConfig(batch=sizes.contexts), precision
+        generator, Batches(split, sizes.contexts, data, 0, device), MLEConfig(batch=sizes.contexts), precision
     )
+    judged_pairs = max(4, sizes.contexts * 4 // 5) // 4 * 4  # two ranks, or four, can share them
     discrimination = Discrimination(
-        judge, generator, Batches(split, max(4, sizes.contexts * 4 // 5), data, 1, CPU, by_length=False),
-        one_batch(sizes, 64), DiscriminatorConfig(), precision, rng,
+        judge, generator, Batches(split, judged_pairs, data, 1, device, by_length=False),
+        one_batch(sizes, 64, device), DiscriminatorConfig(), precision, rng,
     )  # fmt: skip
     config = AdversarialConfig(contexts=sizes.contexts, samples=sizes.samples, rollouts=sizes.rollouts)
-    batches = Batches(split, sizes.contexts, data, 2, CPU, by_length=False)
+    batches = Batches(split, sizes.contexts, data, 2, device, by_length=False)
     play = ConditionalSeqGAN(generator, reference, discrimination, batches, config, precision, rng)
     searching = replace(config, contexts=sizes.searched, samples=1, credit="mc", baseline="ema")
     search = ConditionalSeqGAN(generator, reference, discrimination, batches, searching, precision, rng)
-    few = one_batch(sizes, sizes.searched)
+    few = one_batch(sizes, sizes.searched, device)
     judged = discrimination.batches.next()
     fakes = fresh_fakes(generator, judged.context, rng, precision)
 
@@ -192,6 +197,8 @@ def tokens_of_mle(sizes: Dialogue) -> float:
     return float(np.minimum(split.lengths()[1], sizes.reply_tokens).mean()) * sizes.contexts
 
 
-def architecture(sizes: Dialogue, name: Architecture) -> Dialogue:
-    """Return the same sizes with another architecture."""
-    return replace(sizes, shape=replace(sizes.shape, architecture=name))
+def parameters_of(sizes: Dialogue) -> int:
+    """Return how many parameters the generator has."""
+    with torch.device("meta"):
+        generator = Seq2SeqGenerator(sizes.shape, sizes.vocabulary, sizes.context_tokens, sizes.reply_tokens)
+    return sum(parameter.numel() for parameter in generator.parameters())

@@ -23,8 +23,11 @@ from training.losses import (
 )
 from training.precision import Precision, autocast
 
-_ROWS = 1024
-"""Replies whose logits over the vocabulary are held at once; gradients of more are added up."""
+_ROWS, _ROWS_ON_GPU = 128, 1024
+"""Replies whose logits over the vocabulary are held at once; gradients of more are added up.
+
+On a CPU more are no faster, and of 512 replies of 24 tokens they take 0.7 GB more.
+"""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Policy:
         total = (ranks.total(drawn.mask.sum()) / ranks.count()).clamp(min=1)
         loss = kl = 0.0
         without_dropout(self.generator)  # as it was when the samples were drawn
-        for rows in torch.split(torch.arange(len(drawn.tokens), device=drawn.tokens.device), _ROWS):
+        held = _ROWS if drawn.tokens.device.type == "cpu" else _ROWS_ON_GPU
+        for rows in torch.split(torch.arange(len(drawn.tokens), device=drawn.tokens.device), held):
             owners, lanes = torch.unique(drawn.lanes[rows], return_inverse=True)
             context, tokens, mask = drawn.context[owners], drawn.tokens[rows], drawn.mask[rows]
             with autocast(self.precision, tokens.device):

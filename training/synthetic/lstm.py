@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.drawing import TokenDrawer
-from training.losses import chosen_log_probabilities
+from training.projection import projected_log_probabilities
 
 START = 0
 """Read before the first token; as in the published experiment it is also an ordinary token."""
@@ -50,9 +50,8 @@ class SequenceModel(nn.Module):
 
     def log_probabilities(self, sequences: Tensor, temperature: float = 1.0) -> Tensor:
         """Return log P of each token [B, T] in sequences [B, T], of the distribution sharpened to `temperature`."""
-        logits = self.output(self.hidden(sequences)).flatten(0, 1)
-        sharpened = logits if temperature == 1 else logits / temperature
-        return chosen_log_probabilities(sharpened, sequences.flatten()).view(sequences.shape)
+        hidden, chosen = self.hidden(sequences).flatten(0, 1), sequences.flatten()
+        return projected_log_probabilities(self.output, hidden, chosen, temperature).view(sequences.shape)
 
     @torch.no_grad()
     def draw(self, count: int, rng: torch.Generator, temperature: float = 1.0) -> Tensor:
