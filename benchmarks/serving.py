@@ -92,25 +92,37 @@ def measure(
 @contextmanager
 def running(system: str, directory: Path, engines: int | None) -> Iterator[str]:
     """Run a system until the block ends; gives the address to ask."""
+    if system not in PEERS:
+        with running_service(directory / "models", directory / f"state-{system}", engines) as (url, _):
+            yield url
+        return
+    # What a user gets: torch takes all cores for one call, and calls come side by side from a thread pool.
+    command = [sys.executable, "-m", "benchmarks.peers", system, "--directory", str(directory)]
+    with _started(command, {}) as (url, _):
+        yield url
+
+
+@contextmanager
+def running_service(models: Path, state: Path, engines: int | None) -> Iterator[tuple[str, int]]:
+    """Run this service until the block ends; gives the address to ask and the process."""
+    arguments = ["--models", str(models), "--state", str(state)]
+    more = {"REJOINDER_DRAIN_SECONDS": "0"}
+    if engines:
+        more |= {"REJOINDER_ENGINES": str(engines)}
+    with _started([sys.executable, str(ROOT / "rejoinder.py"), "serve", *arguments], more) as found:
+        yield found
+
+
+@contextmanager
+def _started(command: list[str], more: dict[str, str]) -> Iterator[tuple[str, int]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    if system in PEERS:
-        command = [sys.executable, "-m", "benchmarks.peers", system, "--directory", str(directory)]
-        # What a user gets: torch takes all cores for one call, and calls come side by side from a thread pool.
-    else:
-        state = directory / f"state-{system}"
-        command = [sys.executable, str(ROOT / "rejoinder.py"), "serve", "--models", str(directory / "models"),
-                   "--state", str(state)]  # fmt: skip
-        environment |= {"REJOINDER_DRAIN_SECONDS": "0"}
-        if engines:
-            environment |= {"REJOINDER_ENGINES": str(engines)}
-    command += ["--port", str(port)]
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    process = subprocess.Popen([*command, "--port", str(port)], env=environment, cwd=ROOT, start_new_session=True)
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     try:
         _wait(process, url)
-        yield url
+        yield url, process.pid
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
