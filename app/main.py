@@ -20,9 +20,9 @@ from app.judging.routes import router as judging_router
 from app.middleware import BodyLimit, SecurityHeaders
 from app.migration import migrate_database
 from app.models import Models
+from app.pages.chat.service import PagesService
 from app.pages.rendering import error_page
 from app.pages.routes import router as pages_router
-from app.pages.service import PagesService
 from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
 from app.results.routes import router as results_router

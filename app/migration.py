@@ -24,7 +24,7 @@ def metadata() -> sa.MetaData:
     """Return the schema as the code has it, every feature's tables included."""
     from app.audit import tables as _audit
     from app.chat import tables as _chat
-    from app.pages import tables as _pages
+    from app.pages.chat import tables as _pages
     from app.raters import tables as _raters
     from app.ratings import tables as _ratings
     from app.results import tables as _results

@@ -6,7 +6,7 @@ from sqlalchemy import CursorResult, Delete, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from app.chat.tables import Context, Response
-from app.pages.tables import Conversation, Turn
+from app.pages.chat.tables import Conversation, Turn
 from app.ratings.tables import IdempotencyRecord, Judgement
 from app.studies.tables import Item
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from app.chat.tables import Context, Response
-from app.pages.tables import Conversation, Turn
+from app.pages.chat.tables import Conversation, Turn
 from app.retention.commands import retain
 from chatbot.errors import RejoinderError
 from tests.app.people import FAKE, HUMAN, Owner
