@@ -131,6 +131,19 @@ def judge(session: Session, slug: str, token: str | None, body: JudgementRequest
     return _judged(session, desk, assignment, item, [one.id for one in judgements])
 
 
+def describe_judged(session: Session, slug: str, token: str | None, lease: str) -> Judged:
+    """Return what was judged under a lease, names included where the study reveals them.
+
+    Raises as `next_task` does, NotFoundError for a lease that is not the rater's or not judged.
+    """
+    desk = _Desk(session, slug, token)
+    assignment = _assignment(session, desk.rater, lease)
+    if assignment.state != "done":
+        raise NotFoundError("this item is not judged yet", param="lease", code="not_judged")
+    ids = [one.id for one in repository.live_judgements(session, assignment.id).values()]
+    return _judged(session, desk, assignment, session.get_one(Item, assignment.item_id), ids)
+
+
 def skip(session: Session, slug: str, token: str | None, body: SkipRequest) -> Skipped:
     """Give an item back for good. Raises as `next_task` does, NotFoundError, ConflictError for a judged item."""
     desk, at = _Desk(session, slug, token), now()

@@ -1,5 +1,6 @@
 """Turning what the services say into HTML, in the visitor's language and colours. Jinja2 escapes every text."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
@@ -30,6 +31,25 @@ def _templates() -> jinja2.Environment:
     )
 
 
+class Words:
+    """The words of a page as templates read them. Not a dict: there, `words.copy` would be a method of the dict's."""
+
+    def __init__(self, words: Mapping[str, str]) -> None:
+        self._words = words
+
+    def __getattr__(self, name: str) -> str:
+        try:
+            return self._words[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, name: str) -> str:
+        return self._words[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._words
+
+
 def page(request: Request, template: str, words: str, *, status: int = 200, **values: object) -> HTMLResponse:
     """Return a page made from `template`, with the words of the group `words` beside those that all pages have."""
     asked, kept = request.query_params.get("lang", ""), request.cookies.get(LANGUAGE_COOKIE, "")
@@ -43,7 +63,7 @@ def page(request: Request, template: str, words: str, *, status: int = 200, **va
         .get_template(template)
         .render(
             language=language,
-            words=words_of(words, language),
+            words=Words(words_of(words, language)),
             section=words,
             theme=theme,
             here=lambda **changed: _here(request, **changed),

@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from app.pages.words import chat, layout
+from app.pages.words import chat, dimensions, layout, rating
 
 GROUPS: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "chat": chat.WORDS,
+    "rating": rating.WORDS,
     "errors": {"en": {}, "zh": {}},
 }
 """Each page's words; those of the layout are on all of them."""
@@ -18,7 +19,7 @@ DEFAULT: Final = "en"
 
 def words_of(group: str, language: str) -> dict[str, str]:
     """Return the words of one page in one language, the layout's included."""
-    return {**layout.WORDS[language], **GROUPS[group][language]}
+    return {**layout.WORDS[language], **dimensions.WORDS[language], **GROUPS[group][language]}
 
 
 def choose_language(asked: str, accept: str) -> str:
