@@ -52,9 +52,7 @@ class Words:
 
 def page(request: Request, template: str, words: str, *, status: int = 200, **values: object) -> HTMLResponse:
     """Return a page made from `template`, with the words of the group `words` beside those that all pages have."""
-    asked, kept = request.query_params.get("lang", ""), request.cookies.get(LANGUAGE_COOKIE, "")
-    accept = request.headers.get("accept-language", "")
-    language = choose_language(asked, choose_language(kept, accept) if kept else accept)
+    asked, language = request.query_params.get("lang", ""), language_of(request)
     theme = next(
         (one for one in (request.query_params.get("theme"), request.cookies.get(THEME_COOKIE)) if one in THEMES), ""
     )
@@ -78,6 +76,12 @@ def page(request: Request, template: str, words: str, *, status: int = 200, **va
     if request.query_params.get("theme") in THEMES:
         remember(response, request, THEME_COOKIE, theme, readable=True)
     return response
+
+
+def language_of(request: Request) -> str:
+    """Return the visitor's language: the address's, else the one they chose before, else their browser's."""
+    kept, accept = request.cookies.get(LANGUAGE_COOKIE, ""), request.headers.get("accept-language", "")
+    return choose_language(request.query_params.get("lang", ""), choose_language(kept, accept) if kept else accept)
 
 
 def error_page(request: Request, error: ServiceError) -> HTMLResponse:

@@ -4,11 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from app.pages.words import chat, dimensions, layout, rating
+from app.pages.words import board, chat, dimensions, layout, models, rating, studies
 
 GROUPS: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "chat": chat.WORDS,
     "rating": rating.WORDS,
+    "board": board.WORDS,
+    "studies": studies.WORDS,
+    "models": models.WORDS,
     "errors": {"en": {}, "zh": {}},
 }
 """Each page's words; those of the layout are on all of them."""
