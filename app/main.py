@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from app import errors, health
+from app.arena.service import Arena
 from app.chat.routes import router as chat_router
 from app.chat.service import ChatService
 from app.database import Database
@@ -65,6 +66,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         app.state.settings = settings
         app.state.chat = ChatService(drawing.models, drawing, database, settings)
         app.state.filling = StudyFilling(app.state.chat, database)
+        app.state.arena = Arena(app.state.chat, database)
         app.state.pages = PagesService(app.state.chat, database, settings)
         try:
             yield

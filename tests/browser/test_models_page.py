@@ -71,7 +71,7 @@ def test_a_trained_bundle_in_its_run(
     page.get_by_role("button", name=chat["send"], exact=True).click()
     page.locator(".turn.reply:not(.pending)").wait_for()
     page.get_by_role("button", name=chat["up"], exact=True).click()
-    page.locator("[aria-pressed=true]").wait_for()
+    page.get_by_text(chat["stored"]).wait_for(state="attached")
     page.goto(f"{service.url}/models")
     page.get_by_text("+1 −0").wait_for()  # what people say stands beside the weights that wrote it
     page.screenshot(path=screenshots / f"models-{language}-{width}.png", full_page=True)

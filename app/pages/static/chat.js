@@ -256,6 +256,7 @@ async function rate(body) {
     await post("/v1/ratings", {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
+      keepalive: true, // whoever leaves the page at once has rated all the same
     });
     status.textContent = composer.dataset.stored;
     return true;

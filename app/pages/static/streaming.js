@@ -12,8 +12,8 @@ export class Refusal extends Error {
 export class Cut extends Error {}
 
 /** Post, and return the response; throws a Refusal with the service's words, a TypeError when it does not answer. */
-export async function post(address, { body, accept = "application/json", headers = {}, signal }) {
-  const response = await fetch(address, { method: "POST", headers: { Accept: accept, ...headers }, body, signal });
+export async function post(address, { body, accept = "application/json", headers = {}, signal, keepalive }) {
+  const response = await fetch(address, { method: "POST", headers: { Accept: accept, ...headers }, body, signal, keepalive });
   if (!response.ok) {
     const answer = await response.json().catch(() => null);
     throw new Refusal(answer?.error?.message ?? String(response.status), answer?.error?.code);

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from app.pages.words import board, chat, dimensions, layout, models, rating, studies
+from app.pages.words import arena, board, chat, dimensions, layout, models, rating, studies
 
 GROUPS: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "chat": chat.WORDS,
@@ -12,6 +12,7 @@ GROUPS: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "board": board.WORDS,
     "studies": studies.WORDS,
     "models": models.WORDS,
+    "arena": {language: {**rating.WORDS[language], **arena.WORDS[language]} for language in layout.WORDS},
     "errors": {"en": {}, "zh": {}},
 }
 """Each page's words; those of the layout are on all of them."""

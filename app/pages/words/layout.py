@@ -27,6 +27,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "save": "Save",
         "none": "none",
         "human": "human",
+        "best_of": "best of {n}",
     },
     "zh": {
         "pages": "页面",
@@ -52,5 +53,6 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "save": "保存",
         "none": "无",
         "human": "真人",
+        "best_of": "{n} 选一",
     },
 }
