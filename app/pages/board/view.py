@@ -44,7 +44,8 @@ def board_view(entry: Entry, words: Mapping[str, str]) -> BoardView:
         if is_drawable(systems[i]["strength"]) and systems[i]["judgements"]
     ]
     reference = {"log-strength": 0.0, "pass rate": 0.5}.get(entry["measure"])
-    forest = forest_plot(drawn, words["forest"], reference=reference) if drawn else None
+    title = words["forest"].format(measure=words[f"measure_{entry['measure']}"])
+    forest = forest_plot(drawn, title, reference=reference) if drawn else None
     pairs = entry["pairs"]
     return BoardView(
         entry=entry,

@@ -97,7 +97,7 @@ async function show(pair) {
   shownAt = performance.now();
   wake(true);
   status.textContent = status.dataset.ready;
-  verdict.querySelector("button").focus({ preventScroll: true });
+  round.focus({ preventScroll: true }); // not a button: one that lies ready under Enter would win votes
 }
 
 async function vote(choice) {
