@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from app.arena import repository
 from app.chat import repository as chat_repository
 from app.chat.schemas import Sampling
-from app.chat.service import ChatService, Drawn, messages_of
+from app.chat.service import ChatService
+from app.chat.storing import Drawn, keep, messages_of
 from app.database import Database, now
 from app.errors import ConflictError, NotFoundError, UnauthorizedError
 from app.judging import repository as judging_repository
@@ -118,8 +119,7 @@ class Arena:
         held = queue.open_lease(session, rater, at)
         if held is not None:  # sent twice at once: the other was quicker
             return judging.shown_task(session, held, PROTOCOL)
-        for drawn in (a, b):
-            self._chat.keep(session, drawn)
+        keep(session, [*a, *b])
         [context] = chat_repository.contexts(session, [messages_of([message])])
         assignment = repository.add_round(
             session,

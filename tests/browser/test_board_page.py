@@ -64,7 +64,12 @@ def test_a_judged_study(
     page = visit(f"{service.url}/board?study=s", width=width, locale=locale)
     results = httpx.get(f"{service.url}/v1/studies/s/results").json()
     assert page.locator("table").first.locator("tbody tr").count() == len(results["systems"]) == 3
-    assert page.get_by_role("img", name=words["forest"].format(measure=words[f"measure_{results['measure']}"])).locator("circle").count() == 3
+    assert (
+        page.get_by_role("img", name=words["forest"].format(measure=words[f"measure_{results['measure']}"]))
+        .locator("circle")
+        .count()
+        == 3
+    )
     best = next(one for one in results["systems"] if one["rank"] == 1)
     assert page.locator("tbody tr").first.inner_text().startswith("1")
     assert (words["human"] if best["kind"] == "human" else best["name"]) in page.locator("tbody").first.inner_text()
