@@ -357,6 +357,19 @@ def test_a_double_click_without_script_counts_once(serve: Callable, visit: Calla
     assert page.locator(".log .turn").count() == 2
 
 
+def test_the_list_on_a_phone(serve: Callable, visit: Callable, violations: Callable, screenshots: Path) -> None:
+    page = visit(serve(FakeBot()).url, width=375, height=700)
+    talk(page, "one")
+    page.reload()
+    page.get_by_role("link", name="Conversations").click()
+    page.get_by_role("link", name="one", exact=True).wait_for()
+    page.screenshot(path=screenshots / "chat-list-phone.png")
+    assert fits(page)
+    assert violations(page) == []
+    page.get_by_role("link", name="Close").click()
+    assert not page.locator(".history").is_visible()
+
+
 def test_the_colours_can_be_switched(serve: Callable, visit: Callable) -> None:
     page = visit(serve(FakeBot()).url, color_scheme="light")
     paper = "getComputedStyle(document.body).backgroundColor"

@@ -1,5 +1,6 @@
 // The chat without page loads. Everything here but the stream also works without it: the forms are real ones.
 
+import { reasons, scales, thumb } from "./ratings.js";
 import { Cut, Refusal, events, post } from "./streaming.js";
 
 const composer = document.querySelector("#composer");
@@ -40,11 +41,11 @@ if (composer) {
     } else if (form.matches(".again")) {
       again(form);
     } else if (form.matches(".rating")) {
-      thumb(form, event.submitter);
+      rate(thumb(form, event.submitter));
     } else if (form.matches(".why form")) {
-      reasons(form);
+      rate(reasons(form));
     } else {
-      scales(form);
+      rate(scales(form));
     }
   });
   log.addEventListener("click", (event) => event.target.closest(".copy") && copy(event.target.closest(".turn")));
@@ -210,59 +211,14 @@ function list(address, opening) {
   document.querySelector(".history .hint")?.replaceWith(place);
 }
 
-async function thumb(form, button) {
-  const thumbs = [...form.querySelectorAll(".thumb")];
-  const before = thumbs.map((one) => one.ariaPressed);
-  for (const one of thumbs) {
-    one.ariaPressed = String(one === button);
-  }
-  const stored = await rate({ reply_id: form.elements.reply_id.value, thumb: Number(button.value) });
-  if (!stored) {
-    thumbs.forEach((one, index) => (one.ariaPressed = before[index]));
-    return;
-  }
-  const why = form.closest(".turn").querySelector(".why");
-  why.hidden = false;
-  why.querySelector("[name=thumb]").value = button.value;
-  for (const group of why.querySelectorAll(".reasons")) {
-    group.hidden = (group.dataset.for === "down") !== (button.value === "-1");
-  }
-}
-
-async function reasons(form) {
-  const fields = new FormData(form);
-  const shown = [...form.querySelectorAll(".reasons:not([hidden]) :checked")].map((box) => box.value);
-  const comment = fields.get("comment").trim();
-  const body = { reply_id: fields.get("reply_id"), thumb: Number(fields.get("thumb")), reasons: shown };
-  if (await rate(comment ? { ...body, comment } : body)) {
-    form.closest("details").open = false;
-  }
-}
-
-async function scales(form) {
-  const { reply_id, conversation, model, best, ...values } = Object.fromEntries(new FormData(form));
-  for (const [dimension, value] of Object.entries(values)) {
-    if (!(await rate({ reply_id, dimension, value: Number(value) }))) {
-      return;
-    }
-  }
-  form.closest("details").open = false;
-}
-
-/** Store a rating and say whether it is stored. */
-async function rate(body) {
+/** Say what becomes of a rating. */
+async function rate(stored) {
   notice.hidden = true;
   try {
-    await post("/v1/ratings", {
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-      keepalive: true, // whoever leaves the page at once has rated all the same
-    });
+    await stored;
     status.textContent = composer.dataset.stored;
-    return true;
   } catch (error) {
     tell(error);
-    return false;
   }
 }
 

@@ -275,6 +275,29 @@ def test_the_colours_are_remembered(client: TestClient) -> None:
     assert "onload" not in client.get("/?theme=%22+onload=x").text.split("<body")[0]
 
 
+@pytest.mark.parametrize("path", ["/", "/arena", "/board", "/studies", "/models", "/models/fake", "/rate/none", "/x"])
+def test_every_page_keeps_the_policy_it_is_sent_with(client: TestClient, path: str) -> None:
+    page = client.get(path, headers=PAGE)
+    assert page.headers["content-security-policy"].startswith("default-src 'self';")
+    assert "unsafe" not in page.headers["content-security-policy"]
+
+    class Inline(HTMLParser):
+        found: list[object] = []  # noqa: RUF012
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            given = dict(attrs)
+            self.found += [name for name in given if name == "style" or name.startswith("on")]
+            if tag == "style" or (tag == "script" and not (given.get("src") or "").startswith("/static/")):
+                self.found.append(tag)
+            self.found += [
+                link for link in (given.get("href"), given.get("src"), given.get("action")) if "//" in (link or "")
+            ]
+
+    inline = Inline()
+    inline.feed(page.text)
+    assert inline.found == []
+
+
 def test_a_wrong_address_cannot_lead_to_another_host(client: TestClient) -> None:
     page = client.get("//evil.example/x", headers=PAGE)
     assert page.status_code == 404
