@@ -21,7 +21,7 @@ from app.pages.rendering import page
 from app.raters import service as raters
 from app.raters.routes import Slug, Token
 from app.raters.schemas import ConsentRequest, RaterSession
-from app.studies.protocol import STANDARD_DIMENSIONS
+from app.studies.protocol import STANDARD_CONSENT, STANDARD_DIMENSIONS
 
 router = APIRouter(prefix="/rate")
 
@@ -55,6 +55,7 @@ async def show(
         "rating",
         desk=desk,
         standard=STANDARD_DIMENSIONS,
+        standard_consent=STANDARD_CONSENT,
         notice=seat.notice,
         seconds_left=left,
         tired=tired,

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from app.studies.protocol import STANDARD_CONSENT
+
 WORDS: Final[dict[str, dict[str, str]]] = {
     "en": {
         "title": "Judging",
@@ -10,6 +12,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "afterwards you can come back here at any time.",
         "agree_title": "Before you begin",
         "agree": "I agree, begin",
+        "consent_standard": STANDARD_CONSENT,
         "not_open": "This study is not open yet. Come back later by the same address.",
         "closed": "This study is closed. Thank you for all that you judged!",
         "pair_task": "Which reply goes better with the conversation?",
@@ -85,6 +88,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "outside_more": "这个页面属于某个研究的评判者。请用这个浏览器打开研究者发给你的链接，之后随时可以回到这里。",
         "agree_title": "开始之前",
         "agree": "我同意，开始",
+        "consent_standard": "你的评判会以随机名保存，用于比较回复生成器。不保存你的设备地址。你可以随时停止，并要求删除你的身份和评语；数字会保留在随机名下。",
         "not_open": "这个研究还没有开始，请稍后用同一个地址再来。",
         "closed": "这个研究已经结束。谢谢你所有的评判！",
         "pair_task": "哪条回复更适合这段对话？",

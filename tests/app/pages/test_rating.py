@@ -30,6 +30,13 @@ def test_a_program_still_gets_json_from_a_link(any_client: TestClient) -> None:
     assert joined.json()["object"] == "rater_session"
 
 
+def test_the_standard_consent_text_is_told_in_the_raters_language(client: TestClient) -> None:
+    own = Owner(client, "own").running(consent={"text": "Our own words.", "version": "2"})
+    for owner, told in ((Owner(client).running(), "不保存你的设备地址"), (own, "Our own words.")):
+        page = client.get(f"/rate/join/{owner.invite()}", headers={**PAGE, "Accept-Language": "zh"})
+        assert told in page.text
+
+
 def test_join_judge_skip_flag(any_client: TestClient, rows: Callable) -> None:
     owner = Owner(any_client).running("scale", n=3)
     lease = lease_of(enter(any_client, owner))
