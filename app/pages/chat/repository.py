@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.chat.tables import Response, System
+from app.chat.tables import Context, Response, System
 from app.database import now
 from app.pages.chat.tables import Conversation, Turn
+from app.ratings.tables import Judgement
+from app.studies.tables import Item
 
 
 class SaidTurn(NamedTuple):
@@ -84,8 +86,30 @@ def open_conversation(session: Session, conversation: str, visitor_sha256: str |
 
 
 def delete_conversation(session: Session, conversation: str) -> None:
-    """Delete a conversation with all that was said in it."""
+    """Delete a conversation with all that was said in it, but replies that were judged: they stay with their contexts,
+    without which a judgement says nothing.
+    """
+    said = session.execute(
+        select(Response.id, Response.context_id)
+        .join(Turn, Turn.response_id == Response.id)
+        .where(Turn.conversation_id == conversation)
+    ).all()
     session.execute(delete(Conversation).where(Conversation.id == conversation))
+    session.execute(
+        delete(Response).where(
+            Response.id.in_([row.id for row in said]),
+            ~exists().where(Judgement.response_id == Response.id),
+            ~exists().where(or_(Item.response_a_id == Response.id, Item.response_b_id == Response.id)),
+            ~exists().where(Turn.response_id == Response.id),
+        )
+    )
+    session.execute(
+        delete(Context).where(
+            Context.id.in_([row.context_id for row in said]),
+            ~exists().where(Response.context_id == Context.id),
+            ~exists().where(Item.context_id == Context.id),
+        )
+    )
 
 
 def replace_from(session: Session, conversation: str, position: int) -> None:

@@ -231,9 +231,12 @@ def test_reasons_values_and_the_side_bar(any_client: TestClient, rows: Callable)
     assert f"conversation={FRESH}" in page.text
     any_client.cookies.clear()
     assert f"conversation={FRESH}" not in any_client.get("/", headers=PAGE).text  # another browser's list
+    say(any_client, "not judged", conversation=FRESH)
     any_client.post("/chat/delete", data={"conversation": FRESH}, headers=PAGE)
     assert rows(any_client, "turn") == rows(any_client, "conversation") == []
     assert len(rows(any_client, "judgement")) == 3
+    assert [row["id"] for row in rows(any_client, "response")] == [reply_id]  # judged, so it stays with its context
+    assert "not judged" not in str(rows(any_client, "context"))
 
 
 def test_words_that_must_not_be_used_are_in_no_export(any_client: TestClient, rows: Callable) -> None:

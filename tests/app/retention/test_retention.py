@@ -16,7 +16,8 @@ from tests.app.people import FAKE, HUMAN, Owner
 
 def say(client: TestClient, message: str, conversation: str = "") -> dict[str, str]:
     form = {"model": "fake", "message": message, "conversation": conversation}
-    return dict(client.post("/chat", data=form, headers={"Accept": "application/json"}).json())
+    page = client.post("/chat", data=form)
+    return {"conversation": page.url.params["conversation"], "reply_id": page.url.fragment}
 
 
 def age(client: TestClient, days: float) -> None:
