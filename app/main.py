@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from app import errors, health
+from app.arena.service import Arena
 from app.batches.routes import router as batches_router
 from app.batches.runs import BatchRuns
 from app.batches.service import BatchService
@@ -27,9 +28,9 @@ from app.judging.routes import router as judging_router
 from app.middleware import BodyLimit, SecurityHeaders
 from app.migration import migrate_database
 from app.models import Models
+from app.pages.chat.service import PagesService
 from app.pages.rendering import error_page
 from app.pages.routes import router as pages_router
-from app.pages.service import PagesService
 from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
 from app.results.routes import router as results_router
@@ -72,6 +73,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         app.state.settings = settings
         app.state.chat = ChatService(drawing.models, drawing, database, settings)
         app.state.filling = StudyFilling(app.state.chat, database)
+        app.state.arena = Arena(app.state.chat, database)
         app.state.pages = PagesService(app.state.chat, database, settings)
         storage = Storage(settings.state / "files")
         app.state.files = FileService(storage, database, settings)

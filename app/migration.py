@@ -26,7 +26,7 @@ def metadata() -> sa.MetaData:
     from app.batches import tables as _batches
     from app.chat import tables as _chat
     from app.files import tables as _files
-    from app.pages import tables as _pages
+    from app.pages.chat import tables as _pages
     from app.raters import tables as _raters
     from app.ratings import tables as _ratings
     from app.results import tables as _results

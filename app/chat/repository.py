@@ -60,4 +60,5 @@ def _context_ids(session: Session, digests: Sequence[str]) -> dict[str, int]:
 
 def add_responses(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store responses; each row names every column."""
-    session.execute(insert(Response), list(rows))
+    if rows:  # without any, the statement would insert one row of defaults
+        session.execute(insert(Response), list(rows))

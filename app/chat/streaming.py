@@ -6,7 +6,7 @@ A stream that is cut without `[DONE]` looks like success to clients, so whatever
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -24,9 +24,18 @@ _DONE = b"data: [DONE]\n\n"
 
 
 class CompletionEvents(Response):
-    """Send a completion while it is drawn; when the client leaves, its lanes are free at once."""
+    """Send a completion while it is drawn; when the client leaves, its lanes are free at once.
 
-    def __init__(self, service: ChatService, body: CompletionRequest, stream: DrawnStream) -> None:
+    `keep` stores what was drawn, before the end is told.
+    """
+
+    def __init__(
+        self,
+        service: ChatService,
+        body: CompletionRequest,
+        stream: DrawnStream,
+        keep: Callable[[Drawn], Awaitable[None]] | None = None,
+    ) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         )
@@ -34,6 +43,7 @@ class CompletionEvents(Response):
         self._service = service
         self._body = body
         self._stream = stream
+        self._keep = keep or service.store
         self._created = int(time.time())
         self._usage = bool(body.stream_options and body.stream_options.include_usage)
 
@@ -74,7 +84,7 @@ class CompletionEvents(Response):
                     yield b"".join(pieces)
                 if update.ended is not None:
                     drawn = self._stream.drawn(update.ended)
-                    await self._service.store(drawn)  # a reply that cannot be rated is not told to be there
+                    await self._keep(drawn)  # a reply that cannot be rated is not told to be there
                     yield b"".join([*self._ends(drawn), _DONE])
                     return
         except Exception as exception:

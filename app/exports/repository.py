@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Exists, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.chat.tables import Context, Response
 from app.exports.schemas import Kind
+from app.pages.chat.tables import Conversation, Turn
 from app.ratings.tables import Judgement
 from app.studies.tables import Assignment, Item, Study
 
@@ -90,7 +91,7 @@ def exported(session: Session, kind: Kind, study_id: int | None, up_to: int) -> 
         .outerjoin(b, b.id == Item.response_b_id)
         .join(Context, Context.id == func.coalesce(Item.context_id, a.context_id))
         .outerjoin(later, (later.supersedes == Judgement.id) & (later.id <= up_to))
-        .where(Judgement.id <= up_to)
+        .where(Judgement.id <= up_to, ~_asked_not_to_be_used())
         .order_by(Judgement.id)
     )
     if study_id is not None:
@@ -111,3 +112,12 @@ def exported(session: Session, kind: Kind, study_id: int | None, up_to: int) -> 
         statement = statement.where(Judgement.kind == "thumb")
     for row in session.execute(statement.execution_options(yield_per=500)):
         yield Exported._make(row)
+
+
+def _asked_not_to_be_used() -> Exists:
+    """Say whether a judgement is of a reply in a conversation whose visitor asked for it not to be used."""
+    return exists().where(
+        Turn.response_id == Judgement.response_id,
+        Conversation.id == Turn.conversation_id,
+        Conversation.shared.is_(False),
+    )

@@ -18,6 +18,7 @@ class ShownText(NamedTuple):
     text: str
     system: str
     kind: str
+    best_of: int | None
 
 
 def share_study(session: Session, study_id: int) -> Study:
@@ -40,9 +41,9 @@ def messages(session: Session, item: Item) -> list[dict[str, str]]:
 def replies(session: Session, item: Item) -> list[ShownText]:
     """Return an item's replies, a first."""
     found = {
-        response_id: ShownText(text, system, kind)
-        for response_id, text, system, kind in session.execute(
-            select(Response.id, Response.text, System.name, System.kind)
+        response_id: ShownText(text, system, kind, decoding.get("best_of"))
+        for response_id, text, system, kind, decoding in session.execute(
+            select(Response.id, Response.text, System.name, System.kind, System.decoding)
             .join(System, System.id == Response.system_id)
             .where(Response.id.in_([one for one in (item.response_a_id, item.response_b_id) if one is not None]))
         )

@@ -68,6 +68,8 @@ class Revealed(BaseModel):
     side: Literal["left", "right"] | None
     system: str
     kind: str
+    best_of: int | None = None
+    """How many candidates the discriminator chose from, if it did."""
 
 
 class Judged(BaseModel):

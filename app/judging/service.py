@@ -69,7 +69,7 @@ def next_task(session: Session, slug: str, token: str | None, rng: Random) -> Ne
             return NextTask(task=None, reason="daily_cap", retry_after=seconds, judged=judged)
         held = queue.lease(session, desk.study, desk.protocol, desk.rater, at, rng)
     if held is not None:
-        return NextTask(task=_task(session, held, desk.protocol), reason=None, retry_after=None, judged=judged)
+        return NextTask(task=shown_task(session, held, desk.protocol), reason=None, retry_after=None, judged=judged)
     if queue.may_come_free(session, desk.study, desk.rater):
         seconds = min(WAIT_SECONDS, desk.protocol.lease_seconds)
         return NextTask(task=None, reason="wait", retry_after=seconds, judged=judged)
@@ -129,6 +129,19 @@ def judge(session: Session, slug: str, token: str | None, body: JudgementRequest
         assignment.state, assignment.finished_at = "done", at
         session.flush()
     return _judged(session, desk, assignment, item, [one.id for one in judgements])
+
+
+def describe_judged(session: Session, slug: str, token: str | None, lease: str) -> Judged:
+    """Return what was judged under a lease, names included where the study reveals them.
+
+    Raises as `next_task` does, NotFoundError for a lease that is not the rater's or not judged.
+    """
+    desk = _Desk(session, slug, token)
+    assignment = _assignment(session, desk.rater, lease)
+    if assignment.state != "done":
+        raise NotFoundError("this item is not judged yet", param="lease", code="not_judged")
+    ids = [one.id for one in repository.live_judgements(session, assignment.id).values()]
+    return _judged(session, desk, assignment, session.get_one(Item, assignment.item_id), ids)
 
 
 def skip(session: Session, slug: str, token: str | None, body: SkipRequest) -> Skipped:
@@ -217,7 +230,8 @@ def _sides(assignment: Assignment, item: Item) -> list[Any]:
     return ["right", "left"] if assignment.swapped else ["left", "right"]
 
 
-def _task(session: Session, assignment: Assignment, protocol: Protocol) -> Task:
+def shown_task(session: Session, assignment: Assignment, protocol: Protocol) -> Task:
+    """Return what a rater was given as they see it."""
     item = session.get_one(Item, assignment.item_id)
     shown = zip(_sides(assignment, item), repository.replies(session, item), strict=True)
     replies = [ShownReply(side=side, text=reply.text) for side, reply in shown]
@@ -236,7 +250,9 @@ def _judged(session: Session, desk: _Desk, assignment: Assignment, item: Item, i
     reveal = None
     if desk.protocol.reveal:
         whose = zip(_sides(assignment, item), repository.replies(session, item), strict=True)
-        reveal = [Revealed(side=side, system=reply.system, kind=reply.kind) for side, reply in whose]
+        reveal = [
+            Revealed(side=side, system=reply.system, kind=reply.kind, best_of=reply.best_of) for side, reply in whose
+        ]
         reveal.sort(key=lambda one: one.side or "")
     judged = repository.count_judged(session, desk.rater.id)
     return Judged(lease=assignment.lease_token, judgement_ids=ids, judged=judged, reveal=reveal)

@@ -1,5 +1,6 @@
-"""Turning what the services say into HTML, in the visitor's language. Jinja2 escapes every text."""
+"""Turning what the services say into HTML, in the visitor's language and colours. Jinja2 escapes every text."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlencode
@@ -9,9 +10,14 @@ from fastapi import Request
 from starlette.responses import HTMLResponse
 
 from app.errors import ServiceError
-from app.pages.schemas import Place
-from app.pages.service import ChatPage
-from app.pages.words import WORDS, choose_language
+from app.pages.chat.schemas import Place
+from app.pages.visitors import remember
+from app.pages.words import choose_language, words_of
+
+LANGUAGE_COOKIE = "rejoinder-language"
+THEME_COOKIE = "rejoinder-theme"
+THEMES = ("light", "dark")
+"""Chosen by the visitor; without a choice the device's own applies."""
 
 
 @cache
@@ -25,21 +31,62 @@ def _templates() -> jinja2.Environment:
     )
 
 
-def chat_page(request: Request, page: ChatPage) -> HTMLResponse:
-    """Return the chat page."""
-    return _render("chat.html", request, page.place, page=page)
+class Words:
+    """The words of a page as templates read them. Not a dict: there, `words.copy` would be a method of the dict's."""
+
+    def __init__(self, words: Mapping[str, str]) -> None:
+        self._words = words
+
+    def __getattr__(self, name: str) -> str:
+        try:
+            return self._words[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, name: str) -> str:
+        return self._words[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._words
+
+
+def page(request: Request, template: str, words: str, *, status: int = 200, **values: object) -> HTMLResponse:
+    """Return a page made from `template`, with the words of the group `words` beside those that all pages have."""
+    asked, language = request.query_params.get("lang", ""), language_of(request)
+    theme = next(
+        (one for one in (request.query_params.get("theme"), request.cookies.get(THEME_COOKIE)) if one in THEMES), ""
+    )
+    html = (
+        _templates()
+        .get_template(template)
+        .render(
+            language=language,
+            words=Words(words_of(words, language)),
+            section=words,
+            theme=theme,
+            here=lambda **changed: _here(request, **changed),
+            address=address,
+            **values,
+        )
+    )
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie", "Content-Language": language}
+    response = HTMLResponse(html, status_code=status, headers=headers)
+    if asked.lower().split("-")[0] == language:
+        remember(response, request, LANGUAGE_COOKIE, language)
+    if request.query_params.get("theme") in THEMES:
+        remember(response, request, THEME_COOKIE, theme, readable=True)
+    return response
+
+
+def language_of(request: Request) -> str:
+    """Return the visitor's language: the address's, else the one they chose before, else their browser's."""
+    kept, accept = request.cookies.get(LANGUAGE_COOKIE, ""), request.headers.get("accept-language", "")
+    return choose_language(request.query_params.get("lang", ""), choose_language(kept, accept) if kept else accept)
 
 
 def error_page(request: Request, error: ServiceError) -> HTMLResponse:
     """Return a page that says what went wrong and leads back."""
-    lang = request.query_params.get("lang", "")
-    response = _render(
-        "error.html",
-        request,
-        Place.model_construct(lang=lang[:35]),
-        error=error,
-        status=error.status,
-    )
+    response = page(request, "error.html", "errors", status=error.status, error=error)
     response.headers.update(error.headers)
     return response
 
@@ -53,18 +100,10 @@ def address(place: Place, **changed: str) -> str:
 PLACE_FIELDS = tuple(Place.model_fields)
 
 
-def _render(template: str, request: Request, place: Place, status: int = 200, **values: object) -> HTMLResponse:
-    language = choose_language(place.lang, request.headers.get("accept-language", ""))
-    html = (
-        _templates()
-        .get_template(template)
-        .render(
-            language=language,
-            words=WORDS[language],
-            place=place,
-            address=address,
-            **values,
-        )
-    )
-    headers = {"Cache-Control": "no-store", "Vary": "Accept-Language", "Content-Language": language}
-    return HTMLResponse(html, status_code=status, headers=headers)
+def _here(request: Request, **changed: str) -> str:
+    """Return this page's address with some of its query changed; of what only takes forms, the first page's."""
+    if request.method != "GET":
+        return f"/?{urlencode(changed)}"
+    query = {**request.query_params, **changed}
+    path = "/" + request.url.path.lstrip("/")  # two slashes at the beginning would name another host
+    return f"{path}?{urlencode(query)}"

@@ -80,7 +80,9 @@ def follow_link(
     """Begin a session in a browser: a cookie, and on to the study. `ref` is what the owner knows the rater by."""
     body = JoinRequest(token=token, external_ref=ref)
     joined = service.join(session, body, held=lambda slug: request.cookies.get(cookie_name(slug)))
-    response = RedirectResponse(f"/v1/studies/{joined.study}/session", status_code=303)
+    for_a_person = "text/html" in request.headers.get("accept", "")
+    address = f"/rate/{joined.study}" if for_a_person else f"/v1/studies/{joined.study}/session"
+    response = RedirectResponse(address, status_code=303)
     response.set_cookie(
         cookie_name(joined.study),
         joined.session_token,

@@ -57,6 +57,26 @@ def live_thumbs(session: Session, response_ids: Sequence[str]) -> dict[str, int]
     return {response_id: value for response_id, value in rows if response_id is not None and value is not None}
 
 
+def live_scales(session: Session, response_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the anonymous values by dimension that count for each of the replies that has any."""
+    later = aliased(Judgement)
+    rows = session.execute(
+        select(Judgement.response_id, Judgement.dimension, Judgement.value)
+        .outerjoin(later, later.supersedes == Judgement.id)
+        .where(
+            Judgement.response_id.in_(response_ids),
+            Judgement.kind == "scale",
+            Judgement.rater_id.is_(None),
+            later.id.is_(None),
+        )
+    )
+    found: dict[str, dict[str, int]] = {}
+    for response_id, dimension, value in rows:
+        if response_id is not None and value is not None:
+            found.setdefault(response_id, {})[dimension] = value
+    return found
+
+
 def add(session: Session, judgement: Judgement) -> None:
     """Store `judgement` and give it its id."""
     session.add(judgement)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.chat.tables import Context, Response
 from app.files import repository as files
-from app.pages.tables import Conversation, Turn
+from app.pages.chat.tables import Conversation, Turn
 from app.ratings.tables import IdempotencyRecord, Judgement
 from app.studies.tables import Item
 

@@ -10,7 +10,6 @@ from Binary Comparisons" (strengths exist if and only if the graph of points is 
 
 from typing import Final
 
-import evalica
 import numpy as np
 
 from app.statistics.battles import Booleans, Floats
@@ -28,6 +27,8 @@ def fit_strengths(points: Floats, prior: float = PRIOR) -> Floats:
     Without the prior, strengths exist for a strongly connected table only; there `evalica` answers 1e-06 for everybody.
     Raises ValueError when they do not exist.
     """
+    import evalica  # brings pandas along, which the service need not wait for when it starts
+
     n = len(points)
     if not n:
         return np.zeros(0)

@@ -11,6 +11,12 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Anchored = Literal["1", "3", "5"]
 Name = Annotated[Text, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_-]*$")]
 
+STANDARD_CONSENT: Final = (
+    "Your judgements are stored under a random name and used to compare reply generators. No address of your device is"
+    " stored. You may stop at any time and ask for your identity and comments to be erased; the numbers stay under the"
+    " random name."
+)
+
 STANDARD_DIMENSIONS: Final = {
     "sensible": {
         "1": "makes no sense as an answer to what was said",
@@ -81,11 +87,7 @@ class Consent(WireModel):
     """What raters agree to before the first item."""
 
     version: Annotated[Text, Field(min_length=1, max_length=64)] = "1"
-    text: Annotated[Text, Field(min_length=1, max_length=20_000)] = (
-        "Your judgements are stored under a random name and used to compare reply generators. No address of your"
-        " device is stored. You may stop at any time and ask for your identity and comments to be erased; the numbers"
-        " stay under the random name."
-    )
+    text: Annotated[Text, Field(min_length=1, max_length=20_000)] = STANDARD_CONSENT
 
 
 class Protocol(WireModel):

@@ -275,29 +275,46 @@ def test_results_and_exports(client: TestClient, path: str, query: dict[str, str
     assert client.get(path, params=query).status_code in (200, 400, 404)
 
 
+FORMS = ["/chat", "/chat/again", "/chat/scale", "/chat/privacy", "/chat/delete", "/rate", "/arena/round", "/arena/vote"]
+FORMS += ["/arena/skip", "/studies", "/studies/x/start", "/studies/x/invite", "/rate/x/judge", "/rate/x/skip"]
+FIELDS = [
+    "conversation",
+    "model",
+    "best",
+    "lang",
+    "theme",
+    "limit",
+    "after",
+    "reply_id",
+    "message",
+    "thumb",
+    "fresh",
+    "order",
+    "purpose",
+]
+FIELDS += ["edit", "lease", "choice", "score-a", "dwell_ms", "title", "systems", "contexts", "k", "study", "notice"]
+
+
 @QUICK
 @given(
-    st.sampled_from(["/", "/v1/ratings", "/v1/models/x", "/v1/files", "/v1/batches", "/v1/files/x", "/chat", "/rate"]),
-    st.dictionaries(
-        st.sampled_from(
-            [
-                "conversation",
-                "model",
-                "best",
-                "lang",
-                "limit",
-                "after",
-                "order",
-                "purpose",
-                "reply_id",
-                "message",
-                "thumb",
-            ]
-        ),
-        st.text(max_size=20),
+    st.sampled_from(
+        [
+            "/",
+            "/v1/ratings",
+            "/v1/models/x",
+            "/arena",
+            "/board",
+            "/models/fake",
+            "/v1/files",
+            "/v1/batches",
+            "/v1/files/x",
+            "/rate/x",
+            *FORMS,
+        ]
     ),
+    st.dictionaries(st.sampled_from(FIELDS), st.text(max_size=20)),
 )
 def test_queries_and_forms(client: TestClient, path: str, fields: dict[str, str]) -> None:
     assert client.get(path, params=fields).status_code in (200, 400, 404, 405)
-    if path in ("/chat", "/rate"):
+    if path in FORMS:
         assert client.post(path, data=fields).status_code in (200, 400, 404)

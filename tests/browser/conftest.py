@@ -2,28 +2,34 @@
 
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 import uvicorn
 
+from app.main import create_app
 from app.settings import Settings
 from tests.app.fakes import FakeBot, app_of
 
-SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "screenshots"
+AXE = ROOT / ".axe"
+AXE_VERSION = "4.10.3"
 
 
 class Service:
     """The service in a thread of its own, as users reach it: over a socket."""
 
-    def __init__(self, state: Path, *bots: FakeBot) -> None:
-        self._settings = Settings(state=state)
+    def __init__(self, state: Path, *bots: FakeBot, models: Path | None = None) -> None:
+        self._settings = Settings(state=state, models=models or state / "none", engines=1, device="cpu")
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        app = app_of(self._settings, *bots)
+        app = app_of(self._settings, *bots) if models is None else create_app(self._settings)
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
@@ -47,8 +53,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Give a function that starts a service with these bots."""
     running: list[Service] = []
 
-    def serve(*bots: FakeBot) -> Service:
-        running.append(Service(tmp_path, *bots))
+    def serve(*bots: FakeBot, models: Path | None = None) -> Service:
+        running.append(Service(tmp_path, *bots, models=models))
         return running[-1]
 
     yield serve
@@ -69,6 +75,92 @@ def browser() -> Iterator[object]:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Give a function that opens a page and fails the test on any error in its console, or any foreign request."""
+    contexts = []
+    complaints: list[str] = []
+
+    def visit(
+        url: str, *, width: int = 1280, height: int = 800, script: bool = True, beside: Any = None, **options: Any
+    ) -> Any:
+        """Open `url`, in a browser of its own or as another tab `beside` a page."""
+        if beside is not None:
+            context = beside.context
+        else:
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, java_script_enabled=script, **options
+            )
+            contexts.append(context)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        host = "/".join(url.split("/")[:3])
+        page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith(host) else complaints.append(request.url))
+        page.goto(url)
+        return page
+
+    visit.complaints = complaints  # type: ignore[attr-defined]
+    yield visit
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def axe_source() -> str:
+    """Give axe-core's source, installed once into a folder that git ignores; skip where it cannot be had."""
+    script = AXE / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("npm is not installed, so there is no axe-core")
+        AXE.mkdir(exist_ok=True)
+        command = [
+            npm,
+            "install",
+            "--no-save",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            str(AXE),
+            f"axe-core@{AXE_VERSION}",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode or not script.exists():
+            pytest.skip(f"npm cannot install axe-core: {done.stderr.strip()[-200:]}")
+    return script.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def violations(axe_source: str) -> Callable[[Any], list[str]]:
+    """Give a function that returns what axe-core finds wrong with a page, in its light and in its dark colours."""
+
+    def violations(page: Any) -> list[str]:
+        page.evaluate(axe_source)  # over the debugger, which our Content-Security-Policy does not bind
+        found = []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            found += [
+                f"{scheme}: {one['id']} {node['target']} {node['failureSummary']}"
+                for one in result["violations"]
+                for node in one["nodes"]
+            ]
+        return found
+
+    return violations
+
+
+def fits(page: Any) -> bool:
+    """Say whether nothing sticks out at the side of the page."""
+    if page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+        return True
+    wide = "e => e.getBoundingClientRect().right > innerWidth && !e.closest('.scroll') && !e.closest('svg')"
+    pytest.fail(page.evaluate(f"[...document.body.querySelectorAll('*')].filter({wide}).map(e => e.outerHTML).join()"))
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
-// The chat without page loads. Everything here also works without it: the forms are real ones.
+// The chat without page loads. Everything here but the stream also works without it: the forms are real ones.
+
+import { reasons, scales, thumb } from "./ratings.js";
+import { Cut, Refusal, events, post } from "./streaming.js";
 
 const composer = document.querySelector("#composer");
 const log = document.querySelector("#log");
 const notice = document.querySelector("#notice");
 const status = document.querySelector("#status");
+let working = null; // the AbortController of the reply in work
 
 if (composer) {
   const message = composer.elements.message;
@@ -12,6 +16,8 @@ if (composer) {
     event.preventDefault();
     say(message.value);
   });
+  composer.querySelector(".stop").addEventListener("click", () => working?.abort());
+  composer.elements.private.addEventListener("change", protect);
 
   message.addEventListener("keydown", (event) => {
     // While a Chinese input method is open, Enter chooses a word.
@@ -20,6 +26,7 @@ if (composer) {
       composer.requestSubmit();
     }
   });
+  document.addEventListener("keydown", (event) => event.key === "Escape" && working?.abort());
 
   document.querySelector(".openers")?.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -28,8 +35,23 @@ if (composer) {
 
   log.addEventListener("submit", (event) => {
     event.preventDefault();
-    rate(event.target, event.submitter);
+    const form = event.target;
+    if (form.matches(".edit form")) {
+      edit(form);
+    } else if (form.matches(".again")) {
+      again(form);
+    } else if (form.matches(".rating")) {
+      rate(thumb(form, event.submitter));
+    } else if (form.matches(".why form")) {
+      rate(reasons(form));
+    } else {
+      rate(scales(form));
+    }
   });
+  log.addEventListener("click", (event) => event.target.closest(".copy") && copy(event.target.closest(".turn")));
+  for (const button of log.querySelectorAll(".copy")) {
+    button.hidden = !navigator.clipboard;
+  }
 
   // The newest turn is what a returning visitor looks for, unless the address names another.
   if (!location.hash) {
@@ -38,96 +60,128 @@ if (composer) {
   message.focus({ preventScroll: true });
 }
 
+/** Send what is in the box. */
 async function say(text) {
-  if (!text.trim() || composer.ariaBusy === "true") {
+  if (!text.trim() || working) {
     return;
   }
   const fields = new URLSearchParams(new FormData(composer));
   fields.set("message", text);
+  composer.elements.message.value = "";
+  await converse("/chat", fields, text, [], () => (composer.elements.message.value = text));
+}
+
+/** Send a changed message in the place of an old one: what follows it goes. */
+async function edit(form) {
+  const text = form.elements.message.value;
+  if (!text.trim() || working) {
+    return;
+  }
+  const old = form.closest(".turn");
+  const followers = [...log.children].slice([...log.children].indexOf(old));
+  const fields = settings(new URLSearchParams(new FormData(form)));
+  fields.set("message", text);
+  await converse("/chat", fields, text, followers, () => (form.closest("details").open = true));
+}
+
+/** Have the last reply drawn anew. */
+async function again(form) {
+  if (working) {
+    return;
+  }
+  const fields = settings(new URLSearchParams(new FormData(form)));
+  await converse("/chat/again", fields, null, [form.closest(".turn")], () => {});
+}
+
+/** Have a reply written to the end of the log, in the place of the turns `replaced`, which come back if it fails. */
+async function converse(address, fields, text, replaced, restore) {
   const welcome = document.querySelector("#welcome");
-  const asked = turn("#user-turn", text);
+  const asked = text === null ? null : turn("#user-turn", text);
   const reply = turn("#reply-turn", "");
-  reply.classList.add("pending");
+  const shown = [asked, reply].filter(Boolean);
+  for (const one of shown) {
+    one.classList.add("pending");
+  }
+  reply.classList.add("waiting");
   reply.querySelector(".author").textContent = fields.get("model");
   reply.querySelector(".text").setAttribute("aria-label", composer.dataset.thinking);
   notice.hidden = true;
-  composer.elements.message.value = "";
-  busy(true);
+  busy(new AbortController());
   welcome?.setAttribute("hidden", "");
-  log.append(asked, reply);
-  reply.scrollIntoView({ block: "end", behavior: "smooth" });
+  const before = [...log.children];
+  log.replaceChildren(...before.filter((one) => !replaced.includes(one)), ...shown);
+  reply.scrollIntoView({ block: "end" });
+  let complete = false;
   try {
-    const said = await send("/chat", { body: fields });
+    const response = await post(address, { body: fields, accept: "text/event-stream", signal: working.signal });
+    if (response.headers.get("content-type").startsWith("application/json")) {
+      history.replaceState(null, "", (await response.json()).address); // it was answered already: show what is stored
+      location.reload();
+      return;
+    }
+    await write(reply, response);
+    complete = true;
+    remember(fields.get("conversation") || fields.get("fresh"), asked, reply);
     welcome?.remove();
-    fill(reply, said);
-    remember(said.conversation);
   } catch (error) {
-    asked.remove();
-    reply.remove();
+    log.replaceChildren(...before);
     welcome?.removeAttribute("hidden");
-    composer.elements.message.value = text;
-    tell(error);
+    restore();
+    tell(error, asked === null);
   } finally {
-    busy(false);
-    composer.elements.message.focus({ preventScroll: true });
+    busy(null);
+    if (!complete || !log.contains(document.activeElement)) {
+      composer.elements.message.focus({ preventScroll: true });
+    }
   }
 }
 
-async function rate(form, button) {
-  const thumbs = [...form.querySelectorAll(".thumb")];
-  const before = thumbs.map((thumb) => thumb.ariaPressed);
-  notice.hidden = true;
-  for (const thumb of thumbs) {
-    thumb.ariaPressed = String(thumb === button);
-  }
-  try {
-    await send("/v1/ratings", {
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ reply_id: form.elements.reply_id.value, thumb: Number(button.value) }),
-    });
-    status.textContent = composer.dataset.stored;
-  } catch (error) {
-    thumbs.forEach((thumb, index) => (thumb.ariaPressed = before[index]));
-    tell(error);
-  }
-}
-
-/** Post, and return the JSON of the answer; throws an Error whose message is for the visitor. */
-async function send(address, { headers = {}, body }) {
-  let response;
-  try {
-    response = await fetch(address, { method: "POST", headers: { Accept: "application/json", ...headers }, body });
-  } catch {
-    throw new Error(composer.dataset.unreachable);
-  }
-  const answer = await response.json().catch(() => null);
-  if (!response.ok) {
-    throw new Error(`${composer.dataset.failed} ${answer?.error?.message ?? response.status}`);
-  }
-  return answer;
-}
-
-function turn(template, text) {
-  const element = document.querySelector(template).content.firstElementChild.cloneNode(true);
-  element.querySelector(".text").textContent = text;
-  return element;
-}
-
-function fill(reply, said) {
+/** Show a reply as it comes. */
+async function write(reply, response) {
   const text = reply.querySelector(".text");
-  reply.classList.remove("pending");
-  reply.id = said.reply_id;
-  reply.querySelector(".author").textContent = said.model;
+  let written = "";
+  for await (const { model, choices } of events(response)) {
+    const [choice] = choices;
+    reply.id = choice.reply_id;
+    reply.querySelector(".author").textContent = model;
+    if (choice.delta.content) {
+      written += choice.delta.content;
+      text.textContent = written;
+      text.removeAttribute("aria-label");
+      reply.classList.remove("waiting");
+      reply.scrollIntoView({ block: "end" });
+    }
+    if (choice.finish_reason) {
+      const hint = reply.querySelector(".score .hint");
+      const score = choice.discriminator_score;
+      hint.textContent =
+        score === null ? hint.dataset.none : hint.dataset.said.replace("{score}", Math.round(100 * score));
+    }
+  }
   text.removeAttribute("aria-label");
-  text.textContent = said.text || composer.dataset.silence;
-  text.classList.toggle("silent", !said.text);
-  reply.querySelector("[name=reply_id]").value = said.reply_id;
-  reply.scrollIntoView({ block: "end", behavior: "smooth" });
+  text.textContent = written || composer.dataset.silence;
+  text.classList.toggle("silent", !written);
+  reply.classList.remove("waiting");
+  for (const field of reply.querySelectorAll("[name=reply_id]")) {
+    field.value = reply.id;
+  }
 }
 
 /** Put the conversation into the address and every form, so that a reload goes on with it. */
-function remember(conversation) {
+function remember(conversation, asked, reply) {
+  const turns = [...log.children];
+  for (const one of turns) {
+    one.classList.remove("pending");
+    one.classList.toggle("last", one === reply);
+  }
+  if (asked) {
+    asked.querySelector("[name=edit]").value = reply.id;
+    asked.querySelector("textarea").value = asked.querySelector(".text").textContent;
+  } else {
+    turns.at(-2).querySelector("[name=edit]").value = reply.id;
+  }
   composer.elements.conversation.value = conversation;
+  composer.elements.after.value = turns.length;
   for (const field of log.querySelectorAll("[name=conversation]")) {
     field.value = conversation;
   }
@@ -136,24 +190,109 @@ function remember(conversation) {
   address.searchParams.set("conversation", conversation);
   address.searchParams.set("model", composer.elements.model.value);
   history.replaceState(null, "", address);
-  for (const link of document.querySelectorAll("nav a[hreflang]")) {
-    link.href = Object.assign(new URL(address), { search: withLanguage(address, link) });
+  list(address, turns[0].querySelector(".text").textContent);
+  for (const link of document.querySelectorAll(".settings a")) {
+    const own = new URL(link.href);
+    own.searchParams.set("conversation", conversation);
+    link.href = own;
   }
 }
 
-function withLanguage(address, link) {
-  const parts = new URLSearchParams(address.search);
-  parts.set("lang", new URL(link.href).searchParams.get("lang"));
-  return parts.toString();
+/** Let a new conversation stand in the side bar; with its button to be deleted it does from the next page on. */
+function list(address, opening) {
+  const place = document.querySelector(".history ul") ?? document.createElement("ul");
+  if (place.querySelector(`a[href*="conversation=${address.searchParams.get("conversation")}"]`)) {
+    return;
+  }
+  const link = Object.assign(document.createElement("a"), { href: address.href, textContent: opening, ariaCurrent: "true" });
+  const entry = document.createElement("li");
+  entry.append(link);
+  place.prepend(entry);
+  document.querySelector(".history .hint")?.replaceWith(place);
 }
 
-function busy(is) {
-  composer.ariaBusy = String(is);
-  composer.querySelector(".send").disabled = is;
+/** Say what becomes of a rating. */
+async function rate(stored) {
+  notice.hidden = true;
+  try {
+    await stored;
+    status.textContent = composer.dataset.stored;
+  } catch (error) {
+    tell(error);
+  }
 }
 
-function tell(error) {
-  notice.textContent = error.message;
+async function protect() {
+  const { conversation, private: box } = composer.elements;
+  const said = box.checked ? composer.dataset.privateOn : composer.dataset.privateOff;
+  try {
+    if (conversation.value) {
+      await post("/chat/privacy", { body: new URLSearchParams(new FormData(composer)), accept: "text/html" });
+    }
+    inform(said);
+  } catch (error) {
+    box.checked = !box.checked;
+    tell(error);
+  }
+}
+
+async function copy(reply) {
+  await navigator.clipboard.writeText(reply.querySelector(".text").textContent);
+  inform(composer.dataset.copied);
+}
+
+/** Let a form of the log speak for what is chosen below it now. */
+function settings(fields) {
+  const chosen = new FormData(composer);
+  for (const name of ["model", "best", "private"]) {
+    fields.set(name, chosen.get(name) ?? "");
+  }
+  return fields;
+}
+
+function turn(template, text) {
+  const element = document.querySelector(template).content.firstElementChild.cloneNode(true);
+  element.querySelector(".text").textContent = text;
+  for (const button of element.querySelectorAll(".copy")) {
+    button.hidden = !navigator.clipboard;
+  }
+  return element;
+}
+
+function busy(controller) {
+  const [send, stop] = composer.querySelectorAll(".send");
+  working = controller;
+  composer.ariaBusy = String(Boolean(controller));
+  send.disabled = Boolean(controller);
+  send.hidden = false;
+  stop.hidden = true;
+  if (controller) {
+    // Not at once: the second click of a double click must not stop what the first began.
+    setTimeout(() => {
+      stop.hidden = working !== controller;
+      send.hidden = working === controller;
+    }, 600);
+  }
+}
+
+function inform(text) {
+  notice.textContent = status.textContent = text;
+  notice.classList.add("kind");
+  notice.hidden = false;
+}
+
+function tell(error, drawnAgain = false) {
+  const { failed, unreachable, stopped, stoppedAgain, cut, cutAgain } = composer.dataset;
+  if (error.name === "AbortError") {
+    notice.textContent = drawnAgain ? stoppedAgain : stopped;
+  } else if (error instanceof Cut) {
+    notice.textContent = drawnAgain ? cutAgain : cut;
+  } else if (error instanceof Refusal) {
+    notice.textContent = `${failed} ${error.message}`;
+  } else {
+    notice.textContent = unreachable;
+  }
+  notice.classList.remove("kind");
   notice.hidden = false;
   notice.scrollIntoView({ block: "nearest" });
 }

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from app.chat.tables import Context, Response
 from app.files.tables import StoredFile
-from app.pages.tables import Conversation, Turn
+from app.pages.chat.tables import Conversation, Turn
 from app.retention.commands import retain
 from chatbot.errors import RejoinderError
 from tests.app.people import FAKE, HUMAN, Owner
@@ -18,7 +18,8 @@ from tests.app.people import FAKE, HUMAN, Owner
 
 def say(client: TestClient, message: str, conversation: str = "") -> dict[str, str]:
     form = {"model": "fake", "message": message, "conversation": conversation}
-    return dict(client.post("/chat", data=form, headers={"Accept": "application/json"}).json())
+    page = client.post("/chat", data=form)
+    return {"conversation": page.url.params["conversation"], "reply_id": page.url.fragment}
 
 
 def age(client: TestClient, days: float) -> None:

@@ -1,0 +1,1 @@
+"""The chat page: live conversations, streamed, kept, rated and forgotten."""

@@ -1,0 +1,1 @@
+"""The pages of those who own studies: draft, fill, invite, watch, close."""

@@ -1,0 +1,46 @@
+"""The arena's words, beside those of judging."""
+
+from typing import Final
+
+WORDS: Final[dict[str, dict[str, str]]] = {
+    "en": {
+        "title": "Arena",
+        "lead": "One message, two replies, no names. Vote, and you are told who wrote them.",
+        "consent": "By sending you agree: what you write, both replies and your vote are stored under a random name, and used to compare and to train reply generators. No address of your device is stored.",
+        "message": "Message",
+        "placeholder": "Write something that tells good replies from bad ones",
+        "send": "Ask both",
+        "writing": "Both are writing",
+        "ready": "Both replies are there: vote now.",
+        "too_few": "The arena needs two systems",
+        "too_few_more": "One model is loaded, and it has no discriminator to choose its best reply with. Put a second bundle into the models' directory and start the service again.",
+        "again": "Next round",
+        "skip_pair": "Neither: skip this pair",
+        "voted": "Your vote is stored. It was:",
+        "waiting": "This pair still waits for your vote.",
+        "votes": "Votes stand on the board",
+        "notice_skipped": "Skipped; nothing was counted.",
+        "unreachable": "The service does not answer. Your message is still in the box.",
+        "unreachable_vote": "The service does not answer, so it is not certain whether your vote arrived. Vote again: it counts once.",
+    },
+    "zh": {
+        "title": "对战",
+        "lead": "一条消息，两条回复，不写名字。投票之后告诉你是谁写的。",
+        "consent": "发送即表示同意：你写的内容、两条回复和你的投票会以随机名保存，用于比较和训练回复生成器。不保存你的设备地址。",
+        "message": "消息",
+        "placeholder": "写一句能分出回复好坏的话",
+        "send": "问它们俩",
+        "writing": "两个都在写",
+        "ready": "两条回复都到齐了，请投票。",
+        "too_few": "对战需要两个系统",
+        "too_few_more": "只加载了一个模型，而且它没有可以挑选最佳回复的判别器。请把第二个模型放进模型目录，再重新启动服务。",
+        "again": "下一轮",
+        "skip_pair": "都不选，跳过这一对",
+        "voted": "你的投票已保存。答案是：",
+        "waiting": "这一对还在等你投票。",
+        "votes": "投票会计入榜单",
+        "notice_skipped": "已跳过，没有计入。",
+        "unreachable": "服务没有响应。你的消息还在输入框里。",
+        "unreachable_vote": "服务没有响应，不确定投票是否送达。请再投一次：只会计一次。",
+    },
+}
