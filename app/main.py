@@ -97,7 +97,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     errors.install(app, error_page)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=["/v1/files"])
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=["/v1/files", "/batches"])
     app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
     routers = (
         chat_router,

@@ -23,7 +23,7 @@ def bots() -> list[FakeBot]:
     ]
 
 
-@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("zh", 375)])
+@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("en", 375), ("zh", 1280), ("zh", 375)])
 def test_a_round_a_vote_and_the_names(
     serve: Callable, visit: Callable, violations: Callable, screenshots: Path, language: str, width: int
 ) -> None:

@@ -52,7 +52,7 @@ def run_directory(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("zh", 375)])
+@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("en", 375), ("zh", 1280), ("zh", 375)])
 def test_a_trained_bundle_in_its_run(
     serve: Callable,
     visit: Callable,

@@ -17,7 +17,7 @@ WORDS = {language: words_of("studies", language) for language in ("en", "zh")}
 EVIL = "<script>document.title='owned'</script>"
 
 
-@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("zh", 375)])
+@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("en", 375), ("zh", 1280), ("zh", 375)])
 def test_draft_start_invite_watch_close(
     serve: Callable, visit: Callable, violations: Callable, screenshots: Path, language: str, width: int
 ) -> None:

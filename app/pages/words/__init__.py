@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from app.pages.words import arena, board, chat, dimensions, layout, models, rating, studies
+from app.pages.words import arena, batches, board, chat, dimensions, layout, models, rating, studies
 
 GROUPS: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "chat": chat.WORDS,
     "rating": rating.WORDS,
     "board": board.WORDS,
     "studies": studies.WORDS,
+    "batches": batches.WORDS,
     "models": models.WORDS,
     "arena": {language: {**rating.WORDS[language], **arena.WORDS[language]} for language in layout.WORDS},
     "errors": {"en": {}, "zh": {}},

@@ -278,7 +278,9 @@ def test_the_colours_are_remembered(client: TestClient) -> None:
     assert "onload" not in client.get("/?theme=%22+onload=x").text.split("<body")[0]
 
 
-@pytest.mark.parametrize("path", ["/", "/arena", "/board", "/studies", "/models", "/models/fake", "/rate/none", "/x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/arena", "/board", "/studies", "/models", "/models/fake", "/batches", "/rate/none", "/x"]
+)
 def test_every_page_keeps_the_policy_it_is_sent_with(client: TestClient, path: str) -> None:
     page = client.get(path, headers=PAGE)
     assert page.headers["content-security-policy"].startswith("default-src 'self';")

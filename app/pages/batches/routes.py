@@ -1,0 +1,97 @@
+"""`/batches`: upload a file of requests, watch, cancel, download the answers."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from app.batches.schemas import ENDPOINT, BatchesQuery, BatchRequest
+from app.batches.service import BatchService
+from app.database import Reading
+from app.errors import ConflictError, ServiceError
+from app.files.schemas import FilesQuery
+from app.files.service import FileService
+from app.judging.routes import Work
+from app.pages.forms import refuse_foreign, see_other
+from app.pages.rendering import page
+from app.wire import Text
+
+router = APIRouter(prefix="/batches")
+
+WINDOW = "24h"
+SHOWN = 50
+UNDER_WAY = ("validating", "in_progress", "finalizing", "cancelling")
+
+
+async def _batches(request: Request) -> BatchService:
+    service: BatchService = request.app.state.batches
+    return service
+
+
+async def _files(request: Request) -> FileService:
+    service: FileService = request.app.state.files
+    return service
+
+
+Batches = Annotated[BatchService, Depends(_batches)]
+Files = Annotated[FileService, Depends(_files)]
+
+
+async def _ours(request: Request) -> None:
+    refuse_foreign(request)
+
+
+@router.get("")
+def show(request: Request, session: Reading, batches: Batches, files: Files) -> Response:
+    """Show the batches and how far they are."""
+    return _overview(request, session, batches, files)
+
+
+@router.post("", dependencies=[Depends(_ours)])
+async def begin(request: Request, batches: Batches, files: Files, database: Work) -> Response:
+    """Store a file and have it worked through; what is wrong with it is said on the page."""
+    try:
+        file = await files.upload(request)
+        await batches.create(
+            BatchRequest(input_file_id=file.id, endpoint=ENDPOINT, completion_window=WINDOW), idempotency_key=None
+        )
+    except ServiceError as error:
+        fault = error
+        return await database.read(lambda session: _overview(request, session, batches, files, fault))
+    return see_other("/batches")
+
+
+@router.post("/{batch_id}/cancel", dependencies=[Depends(_ours)])
+async def cancel(
+    request: Request, batch_id: Annotated[Text, Path(max_length=64)], batches: Batches, files: Files, database: Work
+) -> Response:
+    """Stop a batch; what is answered by then is kept."""
+    try:
+        await batches.cancel(batch_id)
+    except ConflictError as error:
+        fault = error
+        return await database.read(lambda session: _overview(request, session, batches, files, fault))
+    return see_other("/batches")
+
+
+def _overview(
+    request: Request,
+    session: Session,
+    batches: BatchService,
+    files: FileService,
+    fault: ServiceError | None = None,
+) -> Response:
+    found = batches.list_batches(session, BatchesQuery(limit=SHOWN)).data
+    names = {file.id: file.filename for file in files.list_files(session, FilesQuery()).data}
+    return page(
+        request,
+        "batches.html",
+        "batches",
+        status=200 if fault is None else fault.status,
+        batches=found,
+        names=names,
+        under_way=UNDER_WAY,
+        fault=fault,
+        model=next(iter(request.app.state.models.names), "MODEL"),
+    )
