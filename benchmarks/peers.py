@@ -127,27 +127,6 @@ def batched(answer: Answer, workers: int) -> Any:
     return app
 
 
-def litserve(directory: Path, port: int) -> None:
-    """Serve by LitServe with its own batching."""
-    import litserve as ls
-
-    class Generate(ls.LitAPI):  # type: ignore[misc, unused-ignore]
-        def setup(self, device: str) -> None:
-            self.answer = generate(directory)
-
-        def decode_request(self, request: dict[str, Any]) -> tuple[str, int]:
-            return request["messages"][-1]["content"], request["max_tokens"]
-
-        def predict(self, x: list[tuple[str, int]]) -> list[str]:
-            return self.answer(x)
-
-        def encode_response(self, output: str) -> dict[str, str]:
-            return {"text": output}
-
-    api = Generate(max_batch_size=LANES, batch_timeout=WAIT_SECONDS, api_path="/v1/chat/completions")
-    ls.LitServer(api, accelerator="cpu", track_requests=False).run(port=port, generate_client_file=False)
-
-
 PEERS = (
     "fastapi_generate", "fastapi_generate_batched", "litserve_generate", "ctranslate2_exact", "ctranslate2_topk",
 )  # fmt: skip
@@ -161,7 +140,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args()
     if options.peer == "litserve_generate":
-        litserve(options.directory, options.port)
+        from benchmarks.peer_litserve import serve
+
+        serve(options.directory, options.port)
         return
     import uvicorn
 
