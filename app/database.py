@@ -210,16 +210,19 @@ def insert_if_absent(session: Session, table: type[Table], **values: object) -> 
 
     Waits for whoever is inserting the same row just now, so a row that was not inserted can be read afterwards.
     """
-    dialect: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     # RETURNING, since the count of inserted rows is -1, unknown, for such a statement on PostgreSQL.
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
+    statement = _insert_or_nothing(session, table).values(**values).returning(sa.literal(1))
     return session.execute(statement).first() is not None
 
 
 def insert_all_if_absent(session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those of `rows` that no unique rule forbids; waits as `insert_if_absent` does."""
+    session.execute(_insert_or_nothing(session, table), list(rows))
+
+
+def _insert_or_nothing(session: Session, table: type[Table]) -> Any:
     dialect: Any = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    session.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+    return dialect.insert(table).on_conflict_do_nothing()
 
 
 def _reading_session(request: Request) -> Iterator[Session]:

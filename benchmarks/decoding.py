@@ -52,10 +52,15 @@ def build(name: str) -> Seq2SeqGenerator:
     return model
 
 
+def tokens_of(lengths: str, number: int) -> int:
+    """Return the length of the reply `number`: 20 tokens (`fixed`), or 4 to 36 (`mixed`)."""
+    return 20 if lengths == "fixed" else 4 + number * 7 % 33
+
+
 def work(key: int, lengths: str) -> Work:
     """Return a reply of 20 tokens, or of 4 to 36."""
     rng = torch.Generator().manual_seed(key)
-    tokens = 20 if lengths == "fixed" else 4 + key * 7 % 33
+    tokens = tokens_of(lengths, key)
     context = [*torch.randint(3, 8192, (CONTEXT_TOKENS - 1,), generator=rng).tolist(), TURN]
     return Work(key, context, with_limit(Decoding(temperature=1.0, top_p=0.95, max_tokens=tokens), REPLY_TOKENS), [key])
 

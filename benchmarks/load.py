@@ -11,13 +11,7 @@ from typing import Any
 
 import aiohttp
 
-Lengths = str
-"""`fixed` (20 tokens) or `mixed` (4 to 36)."""
-
-
-def tokens_of(lengths: Lengths, number: int) -> int:
-    """Return how many tokens the request `number` asks for."""
-    return 20 if lengths == "fixed" else 4 + number * 7 % 33
+from benchmarks.decoding import tokens_of
 
 
 @dataclass
@@ -50,7 +44,7 @@ class Seen:
 
 
 async def load(
-    url: str, texts: list[str], lengths: Lengths, clients: int, seconds: float, *, model: str, stream: bool = False
+    url: str, texts: list[str], lengths: str, clients: int, seconds: float, *, model: str, stream: bool = False
 ) -> Seen:
     """Ask until `seconds` have been counted, and longer of a slow service: until two answers a client have been.
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.decoding import build
+from benchmarks.decoding import CONTEXT_TOKENS, build
 from chatbot.bundle import Bundle, Limits, save_bundle
 from chatbot.tokenizer import TURN, Tokenizer
 
 VOCABULARY = 8192
-CONTEXT_TOKENS = 16
 _SYLLABLES = [a + b + c for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u") for c in ("", "n", "r", "s", "l")]
 
 

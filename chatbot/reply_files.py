@@ -2,12 +2,12 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from chatbot.errors import RejoinderError
+from chatbot.whole_file import whole_file
 
 _TOGETHER: Final = 4096
 
@@ -33,17 +33,11 @@ def write_rows(target: Path, rows: Callable[[], Iterator[str]]) -> None:
     reply's text. Raises RejoinderError when it cannot be written.
     """
     write = {".csv": _write_csv, ".parquet": _write_parquet}.get(target.suffix.lower(), _write_jsonl)
-    temporary = target.with_name(f".{target.name}.new")
     try:
-        with temporary.open("wb") as file:
+        with whole_file(target) as file:
             write(file, rows)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
     except OSError as error:
         raise RejoinderError(f"{target}: cannot be written ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_jsonl(file: BinaryIO, rows: Callable[[], Iterator[str]]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import torch
 
+from chatbot.whole_file import whole_file
 from training import ranks
 from training.composition import from_tree, to_tree
 from training.config import Config
@@ -138,9 +139,8 @@ class Run:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a small file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(content)
-    _replace(temporary, path)
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def _replace(temporary: Path, path: Path) -> None:

@@ -4,12 +4,12 @@ Writes JSON lines that `rejoinder study` and `rejoinder generate` read. Knows no
 """
 
 import json
-import os
 import random
 from itertools import pairwise
 from pathlib import Path
 
 from chatbot.tokenizer import TURN, Tokenizer
+from chatbot.whole_file import whole_file
 from training.corpus.dataset import PreparedDataset, Split
 from training.corpus.errors import CorpusError
 
@@ -41,17 +41,11 @@ def export_contexts(data: Path, out: Path, *, split: str, limit: int, seed: int)
             rows.append({"turns": turns, "reply": reply, "source": f"{source}{i}", "split": split})
     if not rows:
         raise CorpusError(f"{data}: the split {split} has no context with words in it")
-    temporary = out.with_name(f".{out.name}.new")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
+        with whole_file(out) as file:
+            file.writelines((json.dumps(row, ensure_ascii=False) + "\n").encode() for row in rows)
     except OSError as error:
         raise CorpusError(f"{out}: cannot be written ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return len(rows)
 
 
