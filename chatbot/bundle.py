@@ -19,13 +19,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from chatbot.compact import compress, expand
 from chatbot.discriminator import Discriminator
 from chatbot.errors import BundleError, TokenizerError
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import Architecture, TrunkConfig
 from chatbot.tokenizer import Tokenizer
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""The newest that is read; 2 is written only where it is needed, for compact weights, so older versions read the rest."""
+_PLAIN: Final = 1
 CONFIG: Final = "config.json"
 CARD: Final = "README.md"
 WEIGHTS: Final = ("generator.safetensors", "discriminator.safetensors")
@@ -56,9 +59,10 @@ class Bundle:
     """What made it: recipe, step, metrics. Read by people, never needed to answer."""
 
 
-def save_bundle(bundle: Bundle, directory: Path) -> None:
+def save_bundle(bundle: Bundle, directory: Path, *, compact: bool = False) -> None:
     """Write `bundle` at `directory`, whole or not at all; an older bundle there is replaced.
 
+    `compact` rounds matrices to a byte for each weight: a quarter of the size, no longer exactly the same model.
     Raises BundleError when something else than a bundle is in the way, which is left as it is.
     """
     directory = directory.resolve()  # through a symlink, or "."
@@ -74,9 +78,9 @@ def save_bundle(bundle: Bundle, directory: Path) -> None:
         for name, model in models:
             if model is not None:
                 weights = {key: value.detach().float().cpu().contiguous() for key, value in model.state_dict().items()}
-                save_file(weights, fresh / name)
+                save_file(compress(weights) if compact else weights, fresh / name)
         config = {
-            "format": FORMAT,
+            "format": FORMAT if compact else _PLAIN,
             "vocabulary_size": bundle.tokenizer.vocabulary_size,
             "limits": asdict(bundle.limits),
             "generator": asdict(bundle.generator.trunk.config),
@@ -130,7 +134,7 @@ def _load(directory: Path, device: torch.device | str) -> Bundle:
         )
     for name, model in zip(WEIGHTS, (generator, discriminator), strict=True):
         if model is not None:
-            _load_weights(model, directory / name, device)
+            _load_weights(model, directory / name, device, compact=config["format"] > _PLAIN)
             model.eval()
     card = directory / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
@@ -221,12 +225,14 @@ def _check_files(directory: Path, config: dict[str, Any]) -> None:
             raise BundleError(f"{path}: not the file that {CONFIG} describes (truncated or altered: sha256 differs)")
 
 
-def _load_weights(model: nn.Module, path: Path, device: torch.device | str) -> None:
+def _load_weights(model: nn.Module, path: Path, device: torch.device | str, *, compact: bool) -> None:
     """Fill `model`, made on the meta device, from `path`; it takes memory once its weights are known to fit."""
     try:
         weights = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise BundleError(f"{path}: cannot be read as safetensors ({error})") from None
+    if compact:
+        weights = expand(weights)
     own = model.state_dict()
     missing, extra = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or extra:
