@@ -27,7 +27,7 @@ from chatbot.generator.trunk import Architecture, TrunkConfig
 from chatbot.tokenizer import Tokenizer
 
 FORMAT: Final = 2
-"""The newest that is read; 2 is written only where it is needed, for compact weights, so older versions read the rest."""
+"""The newest that is read; 2 is written for compact weights only, so that older versions go on reading the others."""
 _PLAIN: Final = 1
 CONFIG: Final = "config.json"
 CARD: Final = "README.md"

@@ -1,6 +1,6 @@
-"""Weights in a byte each on disk: whole numbers of eight bits with a scale for each row, spread out again when read.
+"""Weights on disk in a byte each: whole numbers of eight bits with a scale for each row, spread out again when read.
 
-A quarter of the size, for bundles that travel. The rows and scales are those of `engine.int8`, so weights that were kept
+A quarter of the size, for bundles that travel. Rows and scales are those of `engine.int8`, so weights that were kept
 compact lose nothing more where the engine calculates with whole numbers. Knows nothing of bundles or files.
 """
 

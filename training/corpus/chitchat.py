@@ -17,7 +17,8 @@ def read_chitchat(path: Path) -> Iterator[Record]:
     """Yield the dialogues of the package's file; those in which nobody answered are left out, not faulty.
 
     Validation and test are the conversations that the released bundles were not trained on: whoever starts from one
-    can measure. `line` of a dialogue is its place in the file. Raises CorpusError when the file is not what the package holds.
+    can measure. `line` of a dialogue is its place in the file. Raises CorpusError when the file is not what the
+    package holds.
     """
     try:
         conversations = list(json.loads(path.read_text(encoding="utf-8")).items())
