@@ -9,7 +9,7 @@ PYTHON := python3.11 python3 python3.12 python3.13
 BIN := .venv/bin
 STAMP := .venv/rejoinder-installed
 
-MODELS := models
+MODELS :=
 HOST := 127.0.0.1
 PORT := 8000
 
@@ -25,8 +25,8 @@ demo: setup ## Prepare the packaged dialogues, train on them, print a table, ser
 	$(BIN)/rejoinder demo
 
 .PHONY: serve
-serve: setup ## Serve the models in MODELS (models/) on HOST:PORT (127.0.0.1:8000)
-	$(BIN)/rejoinder serve --models $(MODELS) --host $(HOST) --port $(PORT)
+serve: setup ## Serve the models in MODELS (models/, or else the released ones) on HOST:PORT (127.0.0.1:8000)
+	$(BIN)/rejoinder serve $(if $(MODELS),--models $(MODELS)) --host $(HOST) --port $(PORT)
 
 .PHONY: check
 check: setup ## Lint, formatting, types, import directions

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatbot.errors import RejoinderError
+from chatbot.released import released_bundles
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,6 +27,7 @@ def serve(
 ) -> None:
     """Serve the bundles of the directory `models` until interrupted; what is None comes from the environment.
 
+    Where neither says which models, and there are none in ./models, those that come with the project are served.
     Raises RejoinderError when the models, the database or the port cannot be opened.
     """
     import asyncio
@@ -33,7 +35,7 @@ def serve(
     from app.migration import migrate_database
     from app.server import run_server
 
-    settings = read_settings(models=models, host=host, port=port, state=state, device=device)
+    settings = _with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
@@ -72,6 +74,13 @@ def read_settings(**given: object) -> "Settings":
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise RejoinderError(f"setting {name} (REJOINDER_{name.upper()}): {first['msg'].lower()}") from None
+
+
+def _with_models(settings: "Settings") -> "Settings":
+    """Return the settings with the released models where nobody chose any and there are none."""
+    own = "models" in settings.model_fields_set or any(settings.models.glob("*/config.json"))
+    released = None if own else released_bundles()
+    return settings if released is None else settings.model_copy(update={"models": released})
 
 
 @contextmanager
