@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import build_generation, create_app
+from app.protocol import LimitedHead
 from app.settings import Settings
 
 _FINISH_SECONDS = 30
@@ -27,6 +28,10 @@ async def run_server(settings: Settings, listening: socket.socket, announce: Cal
         announce(", ".join(f"{card.name} ({card.device}, {card.precision})" for card in generation.models))
         config = uvicorn.Config(
             app,
+            http=LimitedHead,
+            ws="none",
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies or None,
             log_level="warning",
             access_log=False,  # the addresses of conversations are secrets
             timeout_graceful_shutdown=_FINISH_SECONDS,
