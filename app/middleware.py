@@ -69,11 +69,8 @@ class BodyLimit:
         given = Headers(scope=scope)
         packed = given.get("content-encoding", "identity").strip().lower()
         if packed not in ("", "identity"):  # a few bytes of it may unpack to gigabytes
-            await answer(
-                UnsupportedMediaError(
-                    f"Content-Encoding: is {packed[:50]!r}; send the body as it is", code="packed_body"
-                )
-            )(scope, receive, send)
+            message = f"Content-Encoding: is {packed[:50]!r}; send the body as it is"
+            await answer(UnsupportedMediaError(message, code="packed_body"))(scope, receive, send)
             return
         if scope["method"] == "POST" and scope["path"] in self._uploads:
             await self._app(scope, receive, send)

@@ -28,8 +28,11 @@ class LimitedHead(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._length > LONGEST_HEAD and not self.transport.is_closing():
             self.transport.write(
-                b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
-                b"content-length: " + str(len(_REFUSAL)).encode() + b"\r\n\r\n" + _REFUSAL
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+                b"content-type: application/json\r\nconnection: close\r\ncontent-length: "
+                + str(len(_REFUSAL)).encode()
+                + b"\r\n\r\n"
+                + _REFUSAL
             )
             self.transport.close()
 

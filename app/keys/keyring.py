@@ -46,9 +46,11 @@ class Keyring:
 
     async def by_cookie(self, token: str) -> Caller:
         """Return who signed in with this cookie. Raises UnauthorizedError when nobody did, or the key works no more."""
-        return await self._caller(
-            "browser", token, lambda session, digest: repository.by_sign_in(session, digest, now())
-        )
+
+        def search(session: Session, digest: str) -> ApiKey | None:
+            return repository.by_sign_in(session, digest, now())
+
+        return await self._caller("browser", token, search)
 
     def forget(self, token: str) -> None:
         """Look a cookie up again when it comes next: its browser signs out."""

@@ -22,7 +22,7 @@ _DIGEST_BYTES: Final = 16
 
 @dataclass(frozen=True)
 class Limits:
-    """How many requests a key may send, an address without one, and an address whose raters judge; None is any number."""
+    """Requests of a key, of an address without one, and of raters at an address; None is any number."""
 
     keys: RateLimitItem | None = None
     anonymous: RateLimitItem | None = None
