@@ -7,9 +7,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 LONGEST_HEAD: Final = 64 * 1024
 """Bytes of the request's line and headers; a little more passes when it comes in one piece with the end."""
 
-_REFUSAL: Final = (
+_BODY: Final = (
     b'{"error":{"message":"the headers are longer than 65536 bytes","type":"invalid_request_error","param":null,'
     b'"code":"headers_too_large"}}'
+)
+_REFUSAL: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
 )
 
 
@@ -27,13 +31,7 @@ class LimitedHead(HttpToolsProtocol):
             self._length += len(data)
         super().data_received(data)
         if self._in_head and self._length > LONGEST_HEAD and not self.transport.is_closing():
-            self.transport.write(
-                b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-                b"content-type: application/json\r\nconnection: close\r\ncontent-length: "
-                + str(len(_REFUSAL)).encode()
-                + b"\r\n\r\n"
-                + _REFUSAL
-            )
+            self.transport.write(_REFUSAL)
             self.transport.close()
 
     def on_headers_complete(self) -> None:
