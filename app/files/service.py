@@ -119,7 +119,7 @@ def _check(form: Form) -> str:
         raise BadRequestError(
             "expires_after: is not supported by this server", param="expires_after", code="unsupported_parameter"
         )
-    name = "".join(" " if ord(character) < 32 else character for character in form.filename or "")
+    name = "".join(character if character.isprintable() else " " for character in form.filename or "")
     return name.strip()[-255:] or "unnamed"
 
 

@@ -8,37 +8,40 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.database import Database, now
-from app.keys import service
+from app.keys import service as keys
 from app.keys.schemas import KeyRequest, NewKey
 from app.keys.tables import ApiKey
+
+Service = TestClient | FastAPI
+"""One that runs."""
 
 PUBLIC: dict[str, Any] = {"host": "0.0.0.0"}
 """Settings of a service that others can reach; nothing listens in these tests."""
 
 
-def new_key(client: TestClient, *scopes: str, hours: int | None = None) -> NewKey:
+def new_key(service: Service, *scopes: str, hours: int | None = None) -> NewKey:
     """Make a key."""
-    with _database(client).writing() as session:
-        return service.create(session, KeyRequest.model_validate({"scopes": list(scopes), "expires_in_hours": hours}))
+    with _database(service).writing() as session:
+        return keys.create(session, KeyRequest.model_validate({"scopes": list(scopes), "expires_in_hours": hours}))
 
 
-def key_headers(client: TestClient, *scopes: str) -> dict[str, str]:
+def key_headers(service: Service, *scopes: str) -> dict[str, str]:
     """Make a key, and return what its holder sends."""
-    return bearer(new_key(client, *scopes).secret)
+    return bearer(new_key(service, *scopes).secret)
 
 
-def revoked_key(client: TestClient, *scopes: str) -> str:
+def revoked_key(service: Service, *scopes: str) -> str:
     """Return the secret of a key that was revoked."""
-    key = new_key(client, *scopes)
-    with _database(client).writing() as session:
-        service.revoke(session, key.id)
+    key = new_key(service, *scopes)
+    with _database(service).writing() as session:
+        keys.revoke(session, key.id)
     return key.secret
 
 
-def expired_key(client: TestClient, *scopes: str) -> str:
+def expired_key(service: Service, *scopes: str) -> str:
     """Return the secret of a key whose time is over."""
-    key = new_key(client, *scopes, hours=1)
-    with _database(client).writing() as session:
+    key = new_key(service, *scopes, hours=1)
+    with _database(service).writing() as session:
         session.execute(sa.update(ApiKey).filter_by(id=key.id).values(expires_at=now() - timedelta(seconds=1)))
     return key.secret
 
@@ -48,7 +51,7 @@ def bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
 
 
-def _database(client: TestClient) -> Database:
-    app: FastAPI = client.app  # type: ignore[assignment]
+def _database(service: Service) -> Database:
+    app: Any = service.app if isinstance(service, TestClient) else service
     database: Database = app.state.database
     return database

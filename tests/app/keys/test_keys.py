@@ -21,9 +21,10 @@ from app.keys import commands, keyring, service
 from app.keys.keyring import Keyring
 from app.keys.schemas import KeyRequest
 from app.keys.tables import ApiKey, SignIn
+from app.settings import Settings
 from chatbot.errors import RejoinderError
 from tests.app.conftest import Serving
-from tests.app.fakes import FakeBot
+from tests.app.fakes import FakeBot, app_of
 from tests.app.owners import PUBLIC, bearer, key_headers, new_key, revoked_key
 
 PAGE = {"Accept": "text/html"}
@@ -181,26 +182,28 @@ def test_the_command_line(tmp_path: Path, database_url: str, database: Database)
         assert len(service.list_keys(session)) == 1
 
 
-def test_openais_client_hears_what_it_knows(
-    start: Callable[..., TestClient], serve: Serving, bot: FakeBot, database_url: str
-) -> None:
-    client = start(bot, database_url=database_url, **PUBLIC)
-    address = f"{serve(client.app)}/v1"  # type: ignore[arg-type]
-    key = new_key(client, "chat")
+def test_openais_client_hears_what_it_knows(serve: Serving, tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path, **PUBLIC)
+    app = app_of(settings, FakeBot())
+    address = f"{serve(app, settings)}/v1"
+    key = new_key(app, "chat")
     messages: Any = [{"role": "user", "content": "hello"}]
 
     def official(secret: str) -> openai.OpenAI:
         return openai.OpenAI(base_url=address, api_key=secret, max_retries=0)
 
-    answer = official(key.secret).chat.completions.create(model="fake", messages=messages)
-    assert answer.choices[0].message.content
-    with pytest.raises(openai.AuthenticationError) as refused:
-        official("sk-wrong").chat.completions.create(model="fake", messages=messages)
+    with official(key.secret) as client:
+        assert client.chat.completions.create(model="fake", messages=messages).choices[0].message.content
+    with official("sk-wrong") as client, pytest.raises(openai.AuthenticationError) as refused:
+        client.chat.completions.create(model="fake", messages=messages)
     assert refused.value.code == "invalid_api_key"
-    with pytest.raises(openai.AuthenticationError, match="revoked"):
-        official(revoked_key(client, "chat")).models.list()
-    with pytest.raises(openai.PermissionDeniedError, match="scope chat"):
-        official(new_key(client, "rate").secret).models.list()
+    with official(revoked_key(app, "chat")) as client, pytest.raises(openai.AuthenticationError, match="revoked"):
+        client.models.list()
+    with (
+        official(new_key(app, "rate").secret) as client,
+        pytest.raises(openai.PermissionDeniedError, match="scope chat"),
+    ):
+        client.models.list()
 
 
 def test_when_a_key_was_used_is_noted_by_the_hour(any_guarded: TestClient, rows: Callable) -> None:
@@ -253,7 +256,8 @@ def test_a_browser_signs_in_once(any_guarded: TestClient, rows: Callable) -> Non
     assert client.get("/v1/files").status_code == 200  # what the pages link to
     assert client.get("/studies", headers=PAGE).status_code == 403
 
-    client.post("/sign-out", data={}, headers=PAGE)
+    button = {"Content-Type": "application/x-www-form-urlencoded"}  # what a browser sends for a form without fields
+    assert client.post("/sign-out", headers=PAGE | button).url.path == "/sign-in"
     assert rows(client, "sign_in") == []
     client.cookies.set(COOKIE, token)
     assert client.get("/batches", headers=PAGE).url.path == "/sign-in"

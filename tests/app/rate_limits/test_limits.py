@@ -229,11 +229,7 @@ def test_two_replicas_count_together(serve: Serving, database_url: str, tmp_path
     settings = Settings(state=tmp_path, database_url=database_url, limit_keys="40/minute", **PUBLIC)
     app_one, app_two = app_of(settings, FakeBot()), app_of(settings, FakeBot())
     addresses = [serve(app, settings) for app in (app_one, app_two)]
-
-    class Client:
-        app = app_one
-
-    headers = key_headers(Client(), "chat")  # type: ignore[arg-type]
+    headers = key_headers(app_one, "chat")
     with httpx.Client(headers=headers) as client:
         for address in addresses:
             for _ in range(20):
@@ -267,16 +263,11 @@ def test_openais_client_waits_as_it_is_told(serve: Serving, tmp_path: Path) -> N
     settings = Settings(state=tmp_path, limit_keys="1/minute", **PUBLIC)
     app = app_of(settings, FakeBot())
     address = serve(app, settings)
-
-    class Client:
-        pass
-
-    Client.app = app  # type: ignore[attr-defined]
-    key = new_key(Client(), "chat").secret  # type: ignore[arg-type]
-    official = openai.OpenAI(base_url=f"{address}/v1", api_key=key, max_retries=0)
-    official.models.list()
-    with pytest.raises(openai.RateLimitError) as caught:
+    key = new_key(app, "chat").secret
+    with openai.OpenAI(base_url=f"{address}/v1", api_key=key, max_retries=0) as official:
         official.models.list()
+        with pytest.raises(openai.RateLimitError) as caught:
+            official.models.list()
     assert caught.value.code == "rate_limit_exceeded"
     assert caught.value.response.headers["retry-after"]
 
