@@ -69,8 +69,8 @@ class BodyLimit:
         given = Headers(scope=scope)
         packed = given.get("content-encoding", "identity").strip().lower()
         if packed not in ("", "identity"):  # a few bytes of it may unpack to gigabytes
-            message = f"Content-Encoding: is {packed[:50]!r}; send the body as it is"
-            await answer(UnsupportedMediaError(message, code="packed_body"))(scope, receive, send)
+            refusal = f"Content-Encoding: is {packed[:50]!r}; send the body as it is"
+            await answer(UnsupportedMediaError(refusal, code="packed_body"))(scope, receive, send)
             return
         if scope["method"] == "POST" and scope["path"] in self._uploads:
             await self._app(scope, receive, send)

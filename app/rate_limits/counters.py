@@ -1,7 +1,8 @@
 """Counters that replicas share, for the library `limits`: counted in memory, exchanged through the database.
 
 A request never waits for the database. What was counted is added there once a second, and what comes back is what all
-replicas counted: so a limit may be passed by what the others let through in that second. Used on the event loop alone.
+replicas counted: so a limit may be passed by what the others let through since this one counted last.
+Used on the event loop alone.
 """
 
 import time
