@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from app import errors, health
-from app.access.guard import Guard, is_open
+from app.access.guard import AccessGuard, is_open
 from app.access.upkeep import Upkeep
 from app.arena.service import Arena
 from app.batches.routes import router as batches_router
@@ -111,7 +111,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
     )
     errors.install(app, error_page)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=["/v1/files", "/batches"])
-    app.add_middleware(Guard, settings=settings, refuse=refuse)  # before a body is read
+    app.add_middleware(AccessGuard, settings=settings, refuse=refuse)  # before a body is read
     app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
     routers = (
         chat_router,

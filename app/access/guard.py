@@ -36,7 +36,7 @@ def is_open(settings: Settings) -> bool:
 Refuse = Callable[[Request, ServiceError], Response]
 
 
-class Guard:
+class AccessGuard:
     """Let a request pass, with its `Caller` in `request.state`, or answer it with `refuse`."""
 
     def __init__(self, app: ASGIApp, settings: Settings, refuse: Refuse) -> None:

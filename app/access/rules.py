@@ -42,14 +42,16 @@ TALK: Final = Rule(_scopes("chat"), anonymous=True)
 CHAT: Final = Rule(_scopes("chat"))
 VOTE: Final = Rule(_scopes("chat", "rate"), anonymous=True)
 RESULTS: Final = Rule(_scopes("rate"))
+METRICS: Final = Rule(_scopes("metrics"))
 ADMIN: Final = Rule(_scopes("admin"))
 
 RULES: Final[dict[str, Rule]] = {
     "GET /health/live": OPEN,
     "GET /health/ready": OPEN,
     "GET /openapi.json": OPEN,
+    "GET /docs": OPEN,
     "GET /static/{path:path}": OPEN,
-    "GET /metrics": ADMIN,
+    "GET /metrics": METRICS,
     # Talking
     "POST /v1/chat/completions": TALK,
     "POST /v1/replies": TALK,

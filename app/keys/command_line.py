@@ -14,7 +14,7 @@ Url = Annotated[str | None, typer.Option("--database-url", help="Database instea
 @keys.command()
 def create(
     scope: Annotated[
-        str, typer.Option(help="Some of chat (talk, files, batches), rate (judge, read results), admin (everything).")
+        str, typer.Option(help="Some of chat (talk, files, batches), rate (thumbs, results), metrics, admin (all).")
     ],
     expires: Annotated[str | None, typer.Option(help="How long it works: 90d, 12h, 8w; for ever by default.")] = None,
     name: Annotated[str, typer.Option(help="What it is for.")] = "",

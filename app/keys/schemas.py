@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from app.wire import Text, WireModel
 
-Scope = Literal["chat", "rate", "admin"]
+Scope = Literal["chat", "rate", "metrics", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 

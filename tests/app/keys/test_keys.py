@@ -169,7 +169,7 @@ def test_the_command_line(tmp_path: Path, database_url: str, database: Database)
     assert entry.expires - entry.created == 90 * 24 * 3600
     for scopes, expires, fault in (
         ("", None, "--scope is empty"),
-        ("chat,root", None, "--scope has 'root'; expected some of chat, rate, admin"),
+        ("chat,root", None, "--scope has 'root'; expected some of chat, rate, metrics, admin"),
         ("chat", "soon", "--expires is 'soon'; expected a number and h, d or w"),
         ("chat", "0d", "--expires"),
         ("chat", "999999w", "--expires"),
