@@ -43,6 +43,10 @@ test: check ## The checks, then every test that is not slow: what CI runs
 test-all: check ## The checks, then every test
 	$(BIN)/pytest
 
+.PHONY: audit
+audit: setup ## Look for known vulnerabilities in what constraints.txt pins; needs a network
+	$(BIN)/python .ci/audit
+
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app.keys.command_line import keys
 from app.studies.command_line import rater, study
 from chatbot.errors import RejoinderError, RequestError
 
@@ -22,6 +23,7 @@ bench = typer.Typer(no_args_is_help=True, help="Experiments whose truth is known
 app.add_typer(bench, name="bench")
 app.add_typer(study, name="study")
 app.add_typer(rater, name="rater")
+app.add_typer(keys, name="keys")
 
 
 @app.command()

@@ -32,6 +32,7 @@ def serve(
     """
     import asyncio
 
+    from app.keys.commands import has_usable_key
     from app.migration import migrate_database
     from app.server import run_server
 
@@ -42,9 +43,13 @@ def serve(
     migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames
     listening = _listen(settings.host, settings.port)
 
+    lacks_keys = settings.admits != "all" and not has_usable_key(settings)
+
     def announce(names: str) -> None:
         address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}"
         sys.stdout.write(f"Rejoinder serves {names or 'no model yet'} at {address}\n")
+        if lacks_keys:
+            sys.stdout.write("Others can reach it, so it needs keys; `rejoinder keys create --scope admin` makes one\n")
         sys.stdout.flush()
 
     # Ctrl-C is how one stops it: no stack of frames for that.

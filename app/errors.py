@@ -93,6 +93,23 @@ class OverloadedError(ServiceError):
         super().__init__(message, code="queue_full", headers={"Retry-After": str(retry_after)})
 
 
+class RateLimitedError(ServiceError):
+    """The caller asks more often than they may; `Retry-After` says when to go on."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, *, retry_after: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message, code="rate_limit_exceeded", headers={**headers, "Retry-After": str(retry_after)})
+
+
+class UnsupportedMediaError(ServiceError):
+    """The body comes in a form that is not read here."""
+
+    status = 415
+    type = "invalid_request_error"
+
+
 class ClientGoneError(ServiceError):
     """The client has left: nobody reads this answer."""
 
@@ -183,13 +200,14 @@ def install(app: FastAPI, page: Callable[[Request, ServiceError], Response]) -> 
 
     async def handle(request: Request, exception: Exception) -> Response:
         error = from_exception(exception)
-        return page(request, error) if _is_for_a_person(request) else answer(error)
+        return page(request, error) if is_for_a_person(request) else answer(error)
 
     for kind in HANDLED:
         app.add_exception_handler(kind, handle)
 
 
-def _is_for_a_person(request: Request) -> bool:
+def is_for_a_person(request: Request) -> bool:
+    """Say whether a browser asks that will show the answer as a page."""
     if request.url.path.startswith(("/v1/", "/health/")):
         return False
     return "text/html" in request.headers.get("accept", "")

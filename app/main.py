@@ -9,6 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from app import errors, health
+from app.access.guard import AccessGuard, is_open
+from app.access.upkeep import Upkeep
 from app.arena.service import Arena
 from app.batches.routes import router as batches_router
 from app.batches.runs import BatchRuns
@@ -25,12 +27,16 @@ from app.files.service import FileService
 from app.files.storage import Storage
 from app.generation import Generation
 from app.judging.routes import router as judging_router
+from app.keys.keyring import Keyring
 from app.middleware import BodyLimit, SecurityHeaders
 from app.migration import migrate_database
 from app.models import Models
+from app.pages.access.routes import refuse
 from app.pages.chat.service import PagesService
 from app.pages.rendering import error_page
 from app.pages.routes import router as pages_router
+from app.rate_limits.counters import SharedCounters
+from app.rate_limits.limiter import Limiter, limits_of
 from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
 from app.results.routes import router as results_router
@@ -80,9 +86,16 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         work = BatchWork(app.state.chat, database, storage, settings)
         runs = BatchRuns(work, database, settings, lanes=drawing.lanes)
         app.state.batches = BatchService(database, work, runs)
+        counters = SharedCounters()
+        app.state.keyring = Keyring(database)
+        app.state.limiter = Limiter(limits_of(settings), counters)
+        upkeep = Upkeep(database, app.state.keyring, counters, app.state.limiter)
+        if not is_open(settings):
+            await upkeep.start()
         try:
             yield
         finally:
+            await upkeep.close()
             await runs.close()  # before the engines: what they answer with from here on is no answer to a line
             await drawing.stop()
             database.close()
@@ -98,6 +111,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
     )
     errors.install(app, error_page)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=["/v1/files", "/batches"])
+    app.add_middleware(AccessGuard, settings=settings, refuse=refuse)  # before a body is read
     app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
     routers = (
         chat_router,

@@ -8,15 +8,22 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import TooLargeError, answer
+from app.errors import TooLargeError, UnsupportedMediaError, answer
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
     ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": (
+        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), publickey-credentials-get=(), usb=()"
+    ),
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+HTTPS_ALONE = {"Strict-Transport-Security": f"max-age={365 * 24 * 3600}"}
+"""Where a browser came by https it is to come by it again; on a service without, this would lock it out."""
 
 
 class SecurityHeaders:
@@ -31,10 +38,12 @@ class SecurityHeaders:
             await self._app(scope, receive, send)
             return
 
+        added = SECURITY_HEADERS | HTTPS_ALONE if scope["scheme"] == "https" else SECURITY_HEADERS
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in added.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -42,7 +51,7 @@ class SecurityHeaders:
 
 
 class BodyLimit:
-    """Answer 413 to a body longer than the limit, whether or not its length was announced.
+    """Answer 413 to a body longer than the limit, whether or not its length was announced, and 415 to a packed one.
 
     What is posted to one of the `uploads` is not read here: their route reads it, by a limit of its own.
     """
@@ -54,10 +63,19 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, at most up to the limit, then pass the request on."""
-        if scope["type"] != "http" or (scope["method"] == "POST" and scope["path"] in self._uploads):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
+        given = Headers(scope=scope)
+        packed = given.get("content-encoding", "identity").strip().lower()
+        if packed not in ("", "identity"):  # a few bytes of it may unpack to gigabytes
+            refusal = f"Content-Encoding: is {packed[:50]!r}; send the body as it is"
+            await answer(UnsupportedMediaError(refusal, code="packed_body"))(scope, receive, send)
+            return
+        if scope["method"] == "POST" and scope["path"] in self._uploads:
+            await self._app(scope, receive, send)
+            return
+        announced = given.get("content-length", "")
         # A client that is refused while it still sends often sees a broken pipe and not our answer: read on a little.
         patience = 8 * self._limit
         if announced.isdecimal() and int(announced[:20]) > patience:

@@ -26,14 +26,16 @@ def metadata() -> sa.MetaData:
     from app.batches import tables as _batches
     from app.chat import tables as _chat
     from app.files import tables as _files
+    from app.keys import tables as _keys
     from app.pages.chat import tables as _pages
+    from app.rate_limits import tables as _rate_limits
     from app.raters import tables as _raters
     from app.ratings import tables as _ratings
     from app.results import tables as _results
     from app.studies import tables as _studies
 
     # Importing them is what adds their tables.
-    del _audit, _batches, _chat, _files, _pages, _raters, _ratings, _results, _studies
+    del _audit, _batches, _chat, _files, _keys, _pages, _rate_limits, _raters, _ratings, _results, _studies
     return Table.metadata
 
 

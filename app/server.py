@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import build_generation, create_app
+from app.protocol import LimitedHead
 from app.settings import Settings
 
 _FINISH_SECONDS = 30
@@ -25,15 +26,23 @@ async def run_server(settings: Settings, listening: socket.socket, announce: Cal
     try:
         app = create_app(settings, generation)
         announce(", ".join(f"{card.name} ({card.device}, {card.precision})" for card in generation.models))
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,  # the addresses of conversations are secrets
-            timeout_graceful_shutdown=_FINISH_SECONDS,
-        )
-        await Server(config, app, settings.drain_seconds).serve(sockets=[listening])
+        await Server(configure(app, settings), app, settings.drain_seconds).serve(sockets=[listening])
     finally:
         await generation.stop()
+
+
+def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Return how HTTP is spoken."""
+    return uvicorn.Config(
+        app,
+        http=LimitedHead,
+        ws="none",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        log_level="warning",
+        access_log=False,  # the addresses of conversations are secrets
+        timeout_graceful_shutdown=_FINISH_SECONDS,
+    )
 
 
 class Server(uvicorn.Server):

@@ -1,9 +1,14 @@
 """What can be set from outside: the environment (`REJOINDER_...`) or the command line, and nothing else."""
 
+import ipaddress
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+import limits
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Admits = Literal["none", "chat", "all"]
 
 
 class Settings(BaseSettings):
@@ -52,8 +57,42 @@ class Settings(BaseSettings):
     """A stream that has nothing to tell for so long sends a comment, so that nobody in between closes it."""
     drain_seconds: float = Field(default=2.0, ge=0)
     """After SIGTERM the service is not ready, but still takes requests, for so long: the balancer must notice first."""
-    admin_key: str | None = Field(default=None, repr=False)
-    """Needed to have models loaded anew; without one, only a service that listens on this machine alone does so."""
+    anonymous: Admits | None = None
+    """What may be done without a key: none, chat (talking, voting in the arena) or all. By default all where only this
+    machine can ask, else none."""
+    trusted_proxies: str = ""
+    """Addresses or networks, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    limit_keys: str = "6000/minute"
+    """Requests of one key; off is any number. On a service for this machine alone nothing is counted."""
+    limit_anonymous: str = "120/minute"
+    """Requests of one address without a key, wrong keys included."""
+    limit_raters: str = "1200/minute"
+    """Requests of raters at one address: a class room may share one."""
+
+    @field_validator("limit_keys", "limit_anonymous", "limit_raters")
+    @classmethod
+    def _is_a_limit(cls, text: str) -> str:
+        if text != "off":
+            try:
+                limits.parse(text)
+            except ValueError:
+                raise ValueError(f"is {text!r}, expected off or a limit such as 600/minute") from None
+        return text
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether only this machine can ask: it listens on itself, and for no proxy."""
+        if self.trusted_proxies:
+            return False
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def admits(self) -> Admits:
+        """Return what may be done without a key."""
+        return self.anonymous or ("all" if self.is_local else "none")
 
     @property
     def database(self) -> str:

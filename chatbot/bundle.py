@@ -146,6 +146,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     try:
         if not directory.is_dir():
             raise BundleError(f"{directory}: no such bundle (expected a directory with {CONFIG})")
+        _refuse_links(directory)
         config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{directory}: not a bundle, {CONFIG} is missing") from None
@@ -160,6 +161,14 @@ def read_config(directory: Path) -> dict[str, Any]:
     if config["format"] < 1:
         raise BundleError(f"{directory}: bundle format {config['format']}, expected 1 to {FORMAT}")
     return config
+
+
+def _refuse_links(directory: Path) -> None:
+    """Refuse files that lie elsewhere: a bundle comes from others, and its card is shown to whoever asks."""
+    home = directory.resolve()  # the bundle itself may be linked to: whoever serves it chose so
+    for path in directory.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
+            raise BundleError(f"{path}: is a link that leads out of the bundle, expected a file")
 
 
 def bundle_digest(directory: Path) -> str:

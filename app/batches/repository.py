@@ -16,9 +16,11 @@ def get(session: Session, batch_id: str, *, lock: bool = False) -> Batch | None:
     return session.get(Batch, batch_id, with_for_update=lock or None)
 
 
-def page(session: Session, after: Batch | None, limit: int) -> Sequence[Batch]:
-    """Return up to `limit` batches older than `after`, newest first."""
+def page(session: Session, after: Batch | None, limit: int, owner_ids: Sequence[int] | None = None) -> Sequence[Batch]:
+    """Return up to `limit` batches older than `after`, newest first, of all or of some owners."""
     query = select(Batch).order_by(Batch.created_at.desc(), Batch.id.desc()).limit(limit)
+    if owner_ids is not None:
+        query = query.where(Batch.owner_id.in_(owner_ids))
     if after is not None:
         place = tuple_(after.created_at, after.id, types=(Batch.created_at.type, Batch.id.type))
         query = query.where(tuple_(Batch.created_at, Batch.id) < place)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from app.access.caller import Caller
 from app.batches import repository
 from app.batches.runs import BatchRuns
 from app.batches.schemas import (
@@ -38,20 +39,22 @@ class BatchService:
         self._work = work
         self._runs = runs
 
-    async def create(self, body: BatchRequest, idempotency_key: str | None) -> BatchEntry:
+    async def create(self, body: BatchRequest, idempotency_key: str | None, caller: Caller) -> BatchEntry:
         """Store a new batch and have it worked at. Raises BadRequestError, or NotFoundError for the file."""
+        # Two keys' clients may have chosen the same word.
+        route = CREATE if caller.key_id is None else f"{CREATE} of key {caller.key_id}"
         entry = await self._database.write(
             lambda session: once(
-                session, CREATE, idempotency_key, body, BatchEntry, lambda: _entry(_create(session, body))
+                session, route, idempotency_key, body, BatchEntry, lambda: _entry(_create(session, body, caller))
             )
         )
         await self._runs.begin(entry.id)
         return entry
 
-    def list_batches(self, session: Session, query: BatchesQuery) -> BatchList:
-        """Return a page of the batches. Raises NotFoundError when the one that it follows is not there."""
-        after = None if query.after is None else _found(session, query.after, "after")
-        found = repository.page(session, after, query.limit + 1)
+    def list_batches(self, session: Session, query: BatchesQuery, caller: Caller) -> BatchList:
+        """Return a page of the caller's batches. Raises NotFoundError when the one that it follows is not there."""
+        after = None if query.after is None else _found(session, query.after, caller, "after")
+        found = repository.page(session, after, query.limit + 1, caller.owner_ids)
         data = [_entry(batch) for batch in found[: query.limit]]
         return BatchList(
             data=data,
@@ -60,22 +63,22 @@ class BatchService:
             has_more=len(found) > query.limit,
         )
 
-    def get(self, session: Session, batch_id: str) -> BatchEntry:
-        """Return a batch. Raises NotFoundError."""
-        return _entry(_found(session, batch_id))
+    def get(self, session: Session, batch_id: str, caller: Caller) -> BatchEntry:
+        """Return a batch. Raises NotFoundError, for another's batch as well."""
+        return _entry(_found(session, batch_id, caller))
 
-    async def cancel(self, batch_id: str) -> BatchEntry:
+    async def cancel(self, batch_id: str, caller: Caller) -> BatchEntry:
         """Have a batch stop; what is answered is kept. Raises NotFoundError, or ConflictError when it has ended."""
-        entry = await self._database.write(lambda session: _cancel(session, batch_id))
+        entry = await self._database.write(lambda session: _cancel(session, batch_id, caller))
         self._work.stop(batch_id)
         return entry
 
 
-def _create(session: Session, body: BatchRequest) -> Batch:
+def _create(session: Session, body: BatchRequest, caller: Caller) -> Batch:
     if body.endpoint != ENDPOINT:
         raise BadRequestError(f"endpoint: is {body.endpoint!r}, expected {ENDPOINT!r}", param="endpoint")
     file = files.get(session, body.input_file_id, lock=True)  # it is not deleted before the batch is there
-    if file is None:
+    if file is None or not caller.owns(file.owner_id):
         raise NotFoundError(
             f"input_file_id: there is no file {body.input_file_id!r}", param="input_file_id", code="file_not_found"
         )
@@ -99,14 +102,15 @@ def _create(session: Session, body: BatchRequest) -> Batch:
         failed=0,
         created_at=created_at,
         expires_at=created_at + window,
+        owner_id=caller.key_id,
     )
     session.add(batch)
     session.flush()
     return batch
 
 
-def _cancel(session: Session, batch_id: str) -> BatchEntry:
-    batch = _found(session, batch_id, lock=True)
+def _cancel(session: Session, batch_id: str, caller: Caller) -> BatchEntry:
+    batch = _found(session, batch_id, caller, lock=True)
     if batch.status in ("validating", "in_progress"):
         batch.status = "cancelling"
         batch.cancelling_at = now()
@@ -115,9 +119,9 @@ def _cancel(session: Session, batch_id: str) -> BatchEntry:
     return _entry(batch)
 
 
-def _found(session: Session, batch_id: str, param: str | None = None, *, lock: bool = False) -> Batch:
+def _found(session: Session, batch_id: str, caller: Caller, param: str | None = None, *, lock: bool = False) -> Batch:
     batch = repository.get(session, batch_id, lock=lock)
-    if batch is None:
+    if batch is None or not caller.owns(batch.owner_id):
         raise NotFoundError(f"there is no batch {batch_id[:100]!r}", param=param, code="batch_not_found")
     return batch
 

@@ -52,6 +52,8 @@ class Batch(Table):
     finalizing_at: Mapped[datetime | None] = mapped_column(Instant)
     cancelling_at: Mapped[datetime | None] = mapped_column(Instant)
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("api_key.id"), index=True)
+    """The key that it belongs to, with its files; NULL where none was asked for."""
 
 
 class BatchLine(Table):

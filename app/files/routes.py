@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import FileResponse
 
+from app.access.caller import Asking
 from app.database import Reading
 from app.files.schemas import DeletedFile, FileEntry, FileList, FilesQuery
 from app.files.service import FileService
@@ -31,30 +32,30 @@ _FORM = {
 
 
 @router.post("", openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": _FORM}}}})
-async def upload_file(request: Request, service: Service) -> FileEntry:
+async def upload_file(request: Request, service: Service, caller: Asking) -> FileEntry:
     """Store a file of requests, sent as a form with `file` and `purpose=batch`."""
-    return await service.upload(request)
+    return await service.upload(request, caller)
 
 
 @router.get("")
-def list_files(query: Annotated[FilesQuery, Query()], session: Reading, service: Service) -> FileList:
+def list_files(query: Annotated[FilesQuery, Query()], session: Reading, service: Service, caller: Asking) -> FileList:
     """List the files, newest first."""
-    return service.list_files(session, query)
+    return service.list_files(session, query, caller)
 
 
 @router.get("/{file_id}")
-def get_file(file_id: FileId, session: Reading, service: Service) -> FileEntry:
+def get_file(file_id: FileId, session: Reading, service: Service, caller: Asking) -> FileEntry:
     """Describe a file."""
-    return service.get(session, file_id)
+    return service.get(session, file_id, caller)
 
 
 @router.get("/{file_id}/content")
-def get_content(file_id: FileId, session: Reading, service: Service) -> FileResponse:
+def get_content(file_id: FileId, session: Reading, service: Service, caller: Asking) -> FileResponse:
     """Send a file's content."""
-    return FileResponse(service.content(session, file_id), media_type="application/jsonl")
+    return FileResponse(service.content(session, file_id, caller), media_type="application/jsonl")
 
 
 @router.delete("/{file_id}")
-async def delete_file(file_id: FileId, service: Service) -> DeletedFile:
+async def delete_file(file_id: FileId, service: Service, caller: Asking) -> DeletedFile:
     """Delete a file."""
-    return await service.delete(file_id)
+    return await service.delete(file_id, caller)

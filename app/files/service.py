@@ -6,6 +6,7 @@ from fastapi import Request
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from app.access.caller import Caller
 from app.database import Database
 from app.errors import BadRequestError, ConflictError, NotFoundError, UnavailableError
 from app.files import repository
@@ -26,8 +27,8 @@ class FileService:
         self._database = database
         self._limit = settings.max_file_bytes
 
-    async def upload(self, request: Request) -> FileEntry:
-        """Store the file that `request` brings.
+    async def upload(self, request: Request, caller: Caller) -> FileEntry:
+        """Store the file that `request` brings as the caller's own.
 
         Raises BadRequestError or TooLargeError for one that is refused, UnavailableError when the disk fails.
         """
@@ -44,16 +45,23 @@ class FileService:
             raise UnavailableError(f"the file cannot be stored ({error.strerror})", code="storage") from error
         try:
             return await self._database.write(
-                lambda session: _entry(repository.add(session, file_id, "batch", filename, draft.size))
+                lambda session: _entry(repository.add(session, file_id, "batch", filename, draft.size, caller.key_id))
             )
         except BaseException:
             self._storage.remove(file_id)
             raise
 
-    def list_files(self, session: Session, query: FilesQuery) -> FileList:
-        """Return a page of the files. Raises NotFoundError when the one that it follows is not there."""
-        after = None if query.after is None else _found(session, query.after, "after")
-        found = repository.page(session, after, query.limit + 1, query.purpose, newest_first=query.order == "desc")
+    def list_files(self, session: Session, query: FilesQuery, caller: Caller) -> FileList:
+        """Return a page of the caller's files. Raises NotFoundError when the one that it follows is not there."""
+        after = None if query.after is None else _found(session, query.after, caller, "after")
+        found = repository.page(
+            session,
+            after,
+            query.limit + 1,
+            query.purpose,
+            newest_first=query.order == "desc",
+            owner_ids=caller.owner_ids,
+        )
         data = [_entry(file) for file in found[: query.limit]]
         return FileList(
             data=data,
@@ -62,22 +70,22 @@ class FileService:
             has_more=len(found) > query.limit,
         )
 
-    def get(self, session: Session, file_id: str) -> FileEntry:
-        """Return what is known of a file. Raises NotFoundError."""
-        return _entry(_found(session, file_id))
+    def get(self, session: Session, file_id: str, caller: Caller) -> FileEntry:
+        """Return what is known of a file. Raises NotFoundError, for another's file as well."""
+        return _entry(_found(session, file_id, caller))
 
-    def content(self, session: Session, file_id: str) -> Path:
+    def content(self, session: Session, file_id: str, caller: Caller) -> Path:
         """Return where the content of a file lies. Raises NotFoundError."""
-        path = self._storage.path(_found(session, file_id).id)
+        path = self._storage.path(_found(session, file_id, caller).id)
         if not path.is_file():  # the state directory is not the one that the database belongs to
             raise NotFoundError(f"the content of {file_id} is not on this machine", code="content_not_found")
         return path
 
-    async def delete(self, file_id: str) -> DeletedFile:
+    async def delete(self, file_id: str, caller: Caller) -> DeletedFile:
         """Delete a file. Raises NotFoundError, or ConflictError while a batch reads it."""
 
         def delete(session: Session) -> None:
-            file = _found(session, file_id, lock=True)
+            file = _found(session, file_id, caller, lock=True)
             if repository.is_needed(session, file_id):
                 raise ConflictError(f"{file_id} is the input of a batch that is not finished", code="file_in_use")
             session.delete(file)
@@ -87,9 +95,11 @@ class FileService:
         return DeletedFile(id=file_id)
 
 
-def _found(session: Session, file_id: str, param: str | None = None, *, lock: bool = False) -> StoredFile:
+def _found(
+    session: Session, file_id: str, caller: Caller, param: str | None = None, *, lock: bool = False
+) -> StoredFile:
     file = repository.get(session, file_id, lock=lock)
-    if file is None:
+    if file is None or not caller.owns(file.owner_id):
         raise NotFoundError(f"there is no file {file_id[:100]!r}", param=param, code="file_not_found")
     return file
 
@@ -109,7 +119,7 @@ def _check(form: Form) -> str:
         raise BadRequestError(
             "expires_after: is not supported by this server", param="expires_after", code="unsupported_parameter"
         )
-    name = "".join(" " if ord(character) < 32 else character for character in form.filename or "")
+    name = "".join(character if character.isprintable() else " " for character in form.filename or "")
     return name.strip()[-255:] or "unnamed"
 
 

@@ -19,6 +19,11 @@ def new_file_id() -> str:
     return f"file-{uuid.uuid4().hex}"
 
 
+def _check(file_id: str) -> None:
+    if not _ID.fullmatch(file_id):
+        raise ValueError(f"{file_id!r} is no id of a file")
+
+
 class Draft:
     """A file that is being written: `keep` puts it in place."""
 
@@ -61,12 +66,12 @@ class Storage:
 
     def keep(self, draft: Draft, file_id: str) -> None:
         """Put `draft` in place as `file_id`."""
-        assert _ID.fullmatch(file_id), file_id
+        _check(file_id)
         draft.keep(self._folder, file_id)
 
     def path(self, file_id: str) -> Path:
         """Return where the content of `file_id` lies. The id comes from the database: no client writes paths."""
-        assert _ID.fullmatch(file_id), file_id
+        _check(file_id)
         return self._folder / file_id
 
     def remove(self, file_id: str) -> None:

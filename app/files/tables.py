@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, String
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Instant, Table
@@ -24,3 +24,5 @@ class StoredFile(Table):
     """As its sender calls it; never used as a path."""
     bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(Instant)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("api_key.id"), index=True)
+    """The key that it belongs to; NULL where none was asked for."""

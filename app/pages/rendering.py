@@ -9,6 +9,7 @@ import jinja2
 from fastapi import Request
 from starlette.responses import HTMLResponse
 
+from app.access.caller import Caller
 from app.errors import ServiceError
 from app.pages.chat.schemas import Place
 from app.pages.visitors import remember
@@ -66,6 +67,7 @@ def page(request: Request, template: str, words: str, *, status: int = 200, **va
             theme=theme,
             here=lambda **changed: _here(request, **changed),
             address=address,
+            signed_in=_signed_in(request),
             **values,
         )
     )
@@ -95,6 +97,11 @@ def address(place: Place, **changed: str) -> str:
     """Return the address of the chat page at `place`, with some of its parts changed."""
     parts = {name: value for name, value in {**place.model_dump(), **changed}.items() if value and name in PLACE_FIELDS}
     return f"/?{urlencode(parts)}" if parts else "/"
+
+
+def _signed_in(request: Request) -> bool:
+    caller: Caller | None = getattr(request.state, "caller", None)  # what fails before the guard has none
+    return caller is not None and caller.signed_in
 
 
 PLACE_FIELDS = tuple(Place.model_fields)

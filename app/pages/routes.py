@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from app.pages.access.routes import router as access_router
 from app.pages.arena.routes import router as arena_router
 from app.pages.batches.routes import router as batches_router
 from app.pages.board.routes import router as board_router
@@ -11,5 +12,14 @@ from app.pages.rating.routes import router as rating_router
 from app.pages.studies.routes import router as studies_router
 
 router = APIRouter(include_in_schema=False)
-for _pages in (chat_router, rating_router, board_router, studies_router, models_router, arena_router, batches_router):
+for _pages in (
+    access_router,
+    chat_router,
+    rating_router,
+    board_router,
+    studies_router,
+    models_router,
+    arena_router,
+    batches_router,
+):
     router.include_router(_pages)

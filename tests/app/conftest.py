@@ -1,5 +1,6 @@
 """The service under test: a fake bot, and a fresh database of each kind."""
 
+import socket
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from app.database import Database
 from app.migration import metadata, migrate_database
+from app.server import configure
 from app.settings import Settings
 from tests.app.fakes import FakeBot, app_of
 from tests.postgres import execute, postgres, with_database
@@ -113,10 +115,12 @@ class Serving:
     def __init__(self) -> None:
         self._running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def __call__(self, app: FastAPI) -> str:
-        """Serve `app` and return its address."""
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-        thread = threading.Thread(target=server.run, daemon=True)
+    def __call__(self, app: FastAPI, settings: Settings | None = None) -> str:
+        """Serve `app`, as `rejoinder serve` does where `settings` are given, and return its address."""
+        own = uvicorn.Config(app, log_level="warning")
+        server = uvicorn.Server(own if settings is None else configure(app, settings))
+        listening = socket.create_server(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         self._running.append((server, thread))
         while not server.started:

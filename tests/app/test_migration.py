@@ -144,7 +144,7 @@ def test_processes_that_migrate_at_once_do_it_once(empty_database_url: str) -> N
     assert failures == []
     engine = open_engine(empty_database_url)
     with engine.connect() as connection:
-        assert connection.exec_driver_sql("select version_num from alembic_version").all() == [("0004",)]
+        assert connection.exec_driver_sql("select version_num from alembic_version").all() == [("0005",)]
     engine.dispose()
 
 

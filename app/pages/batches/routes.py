@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from app.access.caller import Asking, Caller
 from app.batches.schemas import ENDPOINT, BatchesQuery, BatchRequest
 from app.batches.service import BatchService
 from app.database import Reading
@@ -43,35 +44,40 @@ async def _ours(request: Request) -> None:
 
 
 @router.get("")
-def show(request: Request, session: Reading, batches: Batches, files: Files) -> Response:
+def show(request: Request, session: Reading, batches: Batches, files: Files, caller: Asking) -> Response:
     """Show the batches and how far they are."""
-    return _overview(request, session, batches, files)
+    return _overview(request, session, batches, files, caller)
 
 
 @router.post("", dependencies=[Depends(_ours)])
-async def begin(request: Request, batches: Batches, files: Files, database: Work) -> Response:
+async def begin(request: Request, batches: Batches, files: Files, database: Work, caller: Asking) -> Response:
     """Store a file and have it worked through; what is wrong with it is said on the page."""
     try:
-        file = await files.upload(request)
+        file = await files.upload(request, caller)
         await batches.create(
-            BatchRequest(input_file_id=file.id, endpoint=ENDPOINT, completion_window=WINDOW), idempotency_key=None
+            BatchRequest(input_file_id=file.id, endpoint=ENDPOINT, completion_window=WINDOW), None, caller
         )
     except ServiceError as error:
         fault = error
-        return await database.read(lambda session: _overview(request, session, batches, files, fault))
+        return await database.read(lambda session: _overview(request, session, batches, files, caller, fault))
     return see_other("/batches")
 
 
 @router.post("/{batch_id}/cancel", dependencies=[Depends(_ours)])
 async def cancel(
-    request: Request, batch_id: Annotated[Text, Path(max_length=64)], batches: Batches, files: Files, database: Work
+    request: Request,
+    batch_id: Annotated[Text, Path(max_length=64)],
+    batches: Batches,
+    files: Files,
+    database: Work,
+    caller: Asking,
 ) -> Response:
     """Stop a batch; what is answered by then is kept."""
     try:
-        await batches.cancel(batch_id)
+        await batches.cancel(batch_id, caller)
     except ConflictError as error:
         fault = error
-        return await database.read(lambda session: _overview(request, session, batches, files, fault))
+        return await database.read(lambda session: _overview(request, session, batches, files, caller, fault))
     return see_other("/batches")
 
 
@@ -80,10 +86,11 @@ def _overview(
     session: Session,
     batches: BatchService,
     files: FileService,
+    caller: Caller,
     fault: ServiceError | None = None,
 ) -> Response:
-    found = batches.list_batches(session, BatchesQuery(limit=SHOWN)).data
-    names = {file.id: file.filename for file in files.list_files(session, FilesQuery()).data}
+    found = batches.list_batches(session, BatchesQuery(limit=SHOWN), caller).data
+    names = {file.id: file.filename for file in files.list_files(session, FilesQuery(), caller).data}
     return page(
         request,
         "batches.html",

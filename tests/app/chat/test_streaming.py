@@ -19,6 +19,7 @@ from app.settings import Settings
 from chatbot.bot import Bot
 from chatbot.request import Decoding, ReplyRequest
 from tests.app.fakes import FakeBot, app_of
+from tests.app.owners import PUBLIC, bearer, key_headers
 from tests.app.test_disconnection import SCOPE, Client
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -282,8 +283,8 @@ def bot_alone(seed: int) -> str:
 
 
 def test_only_an_administrator_has_models_loaded_anew(start: Callable[..., TestClient]) -> None:
-    guarded = start(FakeBot(), admin_key="secret")
+    guarded = start(FakeBot(), **PUBLIC)
     assert guarded.post("/v1/models/reload").status_code == 401
-    assert guarded.post("/v1/models/reload", headers={"Authorization": "Bearer wrong"}).status_code == 401
-    response = start(FakeBot(), host="0.0.0.0").post("/v1/models/reload")
-    assert (response.status_code, response.json()["error"]["code"]) == (403, "admin_key_not_set")
+    assert guarded.post("/v1/models/reload", headers=bearer("wrong")).status_code == 401
+    response = guarded.post("/v1/models/reload", headers=key_headers(guarded, "chat", "rate"))
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "insufficient_scope")
