@@ -1,6 +1,5 @@
 """What `rejoinder serve` and `rejoinder migrate` do. Importing this file imports no web framework and no torch."""
 
-import logging
 import socket
 import sys
 from contextlib import contextmanager, suppress
@@ -32,11 +31,12 @@ def serve(
     """
     import asyncio
 
+    from app.logs import configure_logging
     from app.migration import migrate_database
     from app.server import run_server
 
     settings = _with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    configure_logging(settings)
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
     migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
@@ -28,11 +29,15 @@ from app.judging.routes import router as judging_router
 from app.middleware import BodyLimit, SecurityHeaders
 from app.migration import migrate_database
 from app.models import Models
+from app.monitoring.metrics import GenerationMetrics, RequestMetrics
+from app.monitoring.routes import router as monitoring_router
+from app.monitoring.service import Monitoring
 from app.pages.chat.service import PagesService
 from app.pages.rendering import error_page
 from app.pages.routes import router as pages_router
 from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
+from app.request_log import RequestLog, request_ids
 from app.results.routes import router as results_router
 from app.settings import Settings
 from app.studies.filling import StudyFilling
@@ -50,6 +55,7 @@ def build_generation(settings: Settings, engines: Sequence[Engine] | None = None
         lanes=settings.batch_size,
         queue_seconds=settings.queue_seconds,
         silence_seconds=settings.silence_seconds,
+        metrics=GenerationMetrics(CollectorRegistry()),
     )
 
 
@@ -59,6 +65,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
     Starting it raises RejoinderError when the models or the database cannot be opened.
     """
     drawing = build_generation(settings) if generation is None else generation
+    registry = drawing.metrics.registry
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -80,9 +87,11 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         work = BatchWork(app.state.chat, database, storage, settings)
         runs = BatchRuns(work, database, settings, lanes=drawing.lanes)
         app.state.batches = BatchService(database, work, runs)
+        app.state.monitoring = monitoring = Monitoring(registry, drawing, database)
         try:
             yield
         finally:
+            await monitoring.close()
             await runs.close()  # before the engines: what they answer with from here on is no answer to a line
             await drawing.stop()
             database.close()
@@ -98,7 +107,9 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
     )
     errors.install(app, error_page)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=["/v1/files", "/batches"])
-    app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
+    app.add_middleware(SecurityHeaders)  # outside of it: a 413 carries the headers too
+    app.add_middleware(RequestLog, metrics=RequestMetrics(registry))
+    app.add_middleware(request_ids)  # added last: what is logged of a request has its id
     routers = (
         chat_router,
         files_router,
@@ -110,6 +121,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         results_router,
         exports_router,
         health.router,
+        monitoring_router,
         pages_router,
     )
     for router in routers:

@@ -27,8 +27,10 @@ async def run_server(settings: Settings, listening: socket.socket, announce: Cal
         announce(", ".join(f"{card.name} ({card.device}, {card.precision})" for card in generation.models))
         config = uvicorn.Config(
             app,
+            log_config=None,  # as all that is logged: see `app.logs`
             log_level="warning",
             access_log=False,  # the addresses of conversations are secrets
+            forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=_FINISH_SECONDS,
         )
         await Server(config, app, settings.drain_seconds).serve(sockets=[listening])
