@@ -36,7 +36,6 @@ def serve(
     from app.server import run_server
 
     settings = _with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
-    configure_logging(settings)
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
     migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames
@@ -47,6 +46,7 @@ def serve(
         sys.stdout.write(f"Rejoinder serves {names or 'no model yet'} at {address}\n")
         sys.stdout.flush()
 
+    configure_logging(settings)
     # Ctrl-C is how one stops it: no stack of frames for that.
     with listening, suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run_server(settings, listening, announce))

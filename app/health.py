@@ -57,14 +57,14 @@ async def _report(request: Request) -> dict[str, Any]:
         answers = True
     except SQLAlchemyError:
         answers = False
-    migrated = revision == newest_revision()
+    newest = await run_in_threadpool(newest_revision)  # read from files the first time
     checks = [
         _check("accepting", not leaving, "the service is stopping"),
         _check("engines", generation.has_engine, "no engine is running"),
         _check("models", bool(models.names), "no model is loaded"),
         _check("database", answers, "the database does not answer"),
         # Not known while it does not answer: that is one reason, not two.
-        _check("migrations", not answers or migrated, f"the database's schema is {revision}, not {newest_revision()}"),
+        _check("migrations", not answers or revision == newest, f"the database's schema is {revision}, not {newest}"),
         Check(name="disk", ok=True),
     ]
     fault = await run_in_threadpool(fault_of_folder, settings.state)
@@ -87,7 +87,7 @@ def fault_of_folder(folder: Path) -> str | None:
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        return "the state directory is in the way of a file"
+        return "a file is in the way of the state directory"
     if not os.access(there, os.W_OK | os.X_OK):
         return "the state directory cannot be written"
     free = shutil.disk_usage(there).free

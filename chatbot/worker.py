@@ -118,7 +118,7 @@ def load_models(
     bots: list[ReplyBot] = []
     broken: dict[str, str] = {}
     # A name with a dot in front is a bundle still being written, or no bundle at all.
-    for path in sorted(path for path in directory.iterdir() if not path.name.startswith(".") and _is_bundle(path)):
+    for path in sorted(path for path in directory.iterdir() if not path.name.startswith(".") and is_bundle(path)):
         try:
             bot = (known or {}).get(path.name)
             if bot is None or digest is None or digest(path) != bot.digest:
@@ -135,7 +135,8 @@ def load_models(
     return bots, broken
 
 
-def _is_bundle(path: Path) -> bool:
+def is_bundle(path: Path) -> bool:
+    """Say whether a directory is meant to be a bundle: a broken one is, too."""
     return path.is_dir() and ((path / "config.json").exists() or any(path.glob("*.safetensors")))
 
 
