@@ -21,7 +21,8 @@ from sqlalchemy.engine import make_url
 from app.backup.archive import MANIFEST, BackupError
 from app.backup.commands import backup, restore
 from app.migration import migrate_database
-from tests.app.fakes import FakeBot
+from app.settings import Settings
+from tests.app.fakes import FakeBot, app_of
 from tests.postgres import execute, with_database
 
 BODY = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}
@@ -32,7 +33,7 @@ Start = Callable[..., TestClient]
 def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
     with closing(sqlite3.connect(path)) as connection:
         names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
-        return {name: connection.execute(f"select * from {name} order by 1, 2").fetchall() for name in names}
+        return {name: sorted(connection.execute(f"select * from {name}"), key=repr) for name in names}
 
 
 def rate(client: TestClient) -> None:
@@ -46,38 +47,45 @@ def upload(client: TestClient, content: bytes) -> str:
     return str(answer.json()["id"])
 
 
-@pytest.fixture
-def served(start: Start, tmp_path: Path) -> TestClient:
-    """Give a client of a service with rows and files, whose directory is `state`."""
-    client = start(FakeBot(), state=tmp_path / "state")
-    for _ in range(3):
-        rate(client)
-    for i in range(3):
-        upload(client, json.dumps({"custom_id": str(i)}).encode() * (1 + 50_000 * i))
-    return client
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the `state` of a service that had rows and files, and its backup."""
+    folder = tmp_path_factory.mktemp("made")
+    with TestClient(app_of(Settings(state=folder / "state"), FakeBot())) as client:
+        for _ in range(3):
+            rate(client)
+        for i in range(3):
+            upload(client, json.dumps({"custom_id": str(i)}).encode() * (1 + 10_000 * i))
+    backup(folder / "backup.tar", state=folder / "state")
+    return folder
 
 
 @pytest.fixture
-def archive(served: TestClient, tmp_path: Path) -> Path:
-    backup(tmp_path / "backup.tar", state=tmp_path / "state")
+def archive(made: Path, tmp_path: Path) -> Path:
+    """Return a copy of the backup, beside one of its service's directory."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path / "backup.tar"
 
 
-def test_all_of_it_comes_back(served: TestClient, tmp_path: Path) -> None:
+def test_all_of_it_comes_back(start: Start, archive: Path, tmp_path: Path) -> None:
+    archive.unlink()
+    start(FakeBot(), state=tmp_path / "state")
     said = backup(tmp_path / "backup.tar", state=tmp_path / "state")
     assert "3 files and the database at schema" in said
     assert (tmp_path / "backup.tar").stat().st_mode & 0o077 == 0
     restore(tmp_path / "backup.tar", tmp_path / "new" / "state")
     assert tables(tmp_path / "new" / "state" / "rejoinder.db") == tables(tmp_path / "state" / "rejoinder.db")
-    before, after = ({path.name: path.read_bytes() for path in (at / "state" / "files").iterdir()} for at in (tmp_path, tmp_path / "new"))
+    before, after = (
+        {path.name: path.read_bytes() for path in (at / "state" / "files").iterdir()}
+        for at in (tmp_path, tmp_path / "new")
+    )
     assert before == after
     assert len(after) == 3
     assert sorted(path.name for path in (tmp_path / "new" / "state").iterdir()) == ["files", "rejoinder.db"]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_a_restored_service_goes_on(served: TestClient, archive: Path, start: Start, tmp_path: Path) -> None:
-    served.__exit__(None, None, None)
+def test_a_restored_service_goes_on(archive: Path, start: Start, tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()  # an empty directory, as a new volume is
     restore(archive, tmp_path / "again")
     client = start(FakeBot(), state=tmp_path / "again")
@@ -88,8 +96,9 @@ def test_a_restored_service_goes_on(served: TestClient, archive: Path, start: St
     assert len(client.get("/v1/ratings").json()["data"]) == 4
 
 
-def test_a_backup_under_writes_is_of_one_moment(served: TestClient, tmp_path: Path) -> None:
+def test_a_backup_under_writes_is_of_one_moment(start: Start, archive: Path, tmp_path: Path) -> None:
     """While raters rate and files come and go, every judgement in the copy has its reply and every file its content."""
+    served = start(FakeBot(), state=tmp_path / "state")
     stop = threading.Event()
     faults: list[BaseException] = []
 
@@ -106,22 +115,21 @@ def test_a_backup_under_writes_is_of_one_moment(served: TestClient, tmp_path: Pa
     for writer in writers:
         writer.start()
     counts = []
-    for i in range(5):
-        backup(tmp_path / f"{i}.tar", state=tmp_path / "state")
-        restore(tmp_path / f"{i}.tar", tmp_path / f"restored-{i}")
-        found = tables(tmp_path / f"restored-{i}" / "rejoinder.db")
-        replies = {row[0] for row in found["response"]}
-        assert len(found["judgement"]) <= len(replies)
-        with closing(sqlite3.connect(tmp_path / f"restored-{i}" / "rejoinder.db")) as connection:
-            assert connection.execute("pragma foreign_key_check").fetchall() == []
-            sizes = dict(connection.execute("select id, bytes from stored_file"))
-        there = {path.name: path.stat().st_size for path in (tmp_path / f"restored-{i}" / "files").iterdir()}
-        assert there.items() <= sizes.items()  # of those named, one or another was deleted meanwhile
-        assert len(there) >= 3
-        counts.append(len(found["judgement"]))
-    stop.set()
-    for writer in writers:
-        writer.join(30)
+    try:
+        for i in range(4):
+            backup(tmp_path / f"{i}.tar", state=tmp_path / "state")
+            restore(tmp_path / f"{i}.tar", tmp_path / f"restored-{i}")
+            with closing(sqlite3.connect(tmp_path / f"restored-{i}" / "rejoinder.db")) as connection:
+                assert connection.execute("pragma foreign_key_check").fetchall() == []
+                sizes = dict(connection.execute("select id, bytes from stored_file"))
+                counts.append(connection.execute("select count(*) from judgement").fetchone()[0])
+            there = {path.name: path.stat().st_size for path in (tmp_path / f"restored-{i}" / "files").iterdir()}
+            assert there.items() <= sizes.items()  # of those named, one or another was deleted meanwhile
+            assert len(there) >= 3
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join(30)
     assert faults == []
     assert counts == sorted(counts)
     assert counts[-1] > counts[0]
