@@ -44,6 +44,8 @@ from app.studies.filling import StudyFilling
 from app.studies.routes import router as studies_router
 
 STATIC = Path(__file__).parent / "pages" / "static"
+UPLOADS = ["/v1/files", "/batches"]
+"""What is posted here is read by its route, by a limit of its own."""
 
 
 def build_generation(settings: Settings, engines: Sequence[Engine] | None = None) -> Generation:
@@ -106,7 +108,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     errors.install(app, error_page)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=["/v1/files", "/batches"])
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=UPLOADS)
     app.add_middleware(SecurityHeaders)  # outside of it: a 413 carries the headers too
     app.add_middleware(RequestLog, metrics=RequestMetrics(registry))
     app.add_middleware(request_ids)  # added last: what is logged of a request has its id
