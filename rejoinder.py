@@ -483,7 +483,7 @@ def doctor(
     database_url: Annotated[str | None, typer.Option(help="Database instead, as in REJOINDER_DATABASE_URL.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
 ) -> None:
-    """Look at all that the service needs, change nothing, and say what to do; exit status 1 when something is missing."""
+    """Look at all that the service needs, change nothing, say what to do; exit status 1 when something is missing."""
     from app.doctor.commands import doctor as run
 
     said, well = run(

@@ -115,7 +115,7 @@ class ProcessEngine:
                 while True:
                     message = connection.recv()
                     if isinstance(message, Logged):
-                        facts = {"engine": process.pid}
+                        facts: dict[str, int | str] = {"engine": process.pid}
                         if message.exception is not None:
                             facts["exception"] = message.exception
                         logging.getLogger(message.logger).log(message.level, "%s", message.text, extra={"facts": facts})

@@ -1,7 +1,7 @@
 """What is noted of a request while it is answered, for its one line in the log: names and numbers, never a text.
 
-A note reaches the request's line from wherever it is made: from a task or a thread of its own, too. Outside of a request
-it goes nowhere.
+A note reaches the request's line from wherever it is made: from a task or a thread of its own, too. Outside of a
+request it goes nowhere.
 """
 
 from collections.abc import Iterator

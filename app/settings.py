@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 SECRETS: Final = Path("/run/secrets")
-"""Where container engines put secrets: `rejoinder_database_password` there holds what REJOINDER_DATABASE_PASSWORD would."""
+"""Where container engines put secrets: `rejoinder_admin_key` there holds what REJOINDER_ADMIN_KEY would."""
 
 
 class Settings(BaseSettings):

@@ -19,7 +19,7 @@ def name_fault(fault: BaseException) -> str:
 
 
 def report_fault(fault: BaseException) -> str:
-    """Return the stack of `fault` and of those that it came from, the first cause at the top; no values of variables."""
+    """Return the stack of `fault` and of those that it came from, the first cause first; no values of variables."""
     parts = []
     seen: set[int] = set()
     link: BaseException | None = fault

@@ -1,6 +1,6 @@
 """The file of a backup: a tar whose last member is a list of all others with their digests.
 
-So a file that was cut off, or changed, is recognised before anything of it is used. Knows files and nothing of databases.
+So a file that was cut off, or changed, is recognised before anything of it is used. Knows files, and no database.
 """
 
 import hashlib
@@ -84,7 +84,7 @@ class Writer:
             member.size = path.stat().st_size
             member.mode = 0o600
             counted = _Counted(content)
-            self._tar.addfile(member, counted)  # type: ignore[arg-type] # all that it asks for is `read`
+            self._tar.addfile(member, counted)  # all that it asks for is `read`
         self._files[name] = {"sha256": counted.digest.hexdigest(), "bytes": member.size}
 
     def finish(self, manifest: Manifest) -> None:
@@ -123,7 +123,9 @@ def extract(path: Path, folder: Path) -> Manifest:
                     raise BackupError(f"{path}: {member.name[:100]!r} comes after the list of contents; it was altered")
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is None:
-                    raise BackupError(f"{path}: {member.name[:100]!r} is no plain file; it was altered, or is no backup")
+                    raise BackupError(
+                        f"{path}: {member.name[:100]!r} is no plain file; it was altered, or is no backup"
+                    )
                 if member.name == MANIFEST:
                     manifest = _manifest(path, content.read(_LARGEST_MANIFEST))
                     continue

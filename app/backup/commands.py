@@ -32,7 +32,7 @@ def backup(out: Path, **where: Any) -> str:
         folder = Path(scratch)
         if kind == "sqlite":
             source = _file_of(url)
-            # First the books of the batches: work that they do not know of is done again, the other way it would be lost.
+            # First the books of the batches: what they do not know of is done again, what they know too early is lost.
             for name, path in ((WORKFLOWS, settings.state / WORKFLOWS), (SQLITE, source)):
                 if path.exists():
                     copy_sqlite(path, folder / name)

@@ -1,4 +1,4 @@
-"""A scrape: what was counted, what is going on just now, and what the database knows, asked at most every few seconds."""
+"""A scrape: what was counted, what is going on, and what the database knows, asked every few seconds at most."""
 
 import asyncio
 import platform

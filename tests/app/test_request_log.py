@@ -132,9 +132,7 @@ def test_every_answer_has_an_id(client: TestClient, tmp_path: Path) -> None:
     assert (answer.status_code, answer.headers.get_list("x-request-id")) == (500, ["fault-1"])
 
 
-def test_texts_secrets_and_addresses_never_reach_the_log(
-    logged: Callable[..., io.StringIO], tmp_path: Path
-) -> None:
+def test_texts_secrets_and_addresses_never_reach_the_log(logged: Callable[..., io.StringIO], tmp_path: Path) -> None:
     """Every route of the document is sent the secret wherever a client can put one, and then real conversations are."""
     stream = logged(log_level="debug")
     settings = Settings(
@@ -157,7 +155,11 @@ def test_texts_secrets_and_addresses_never_reach_the_log(
             while "{" in filled:
                 filled = filled[: filled.index("{")] + SECRET + filled[filled.index("}") + 1 :]
             for method in methods:
-                for content in ({"json": {"text": SECRET, "model": SECRET}}, {"content": SECRET}, {"data": {"a": SECRET}}):
+                for content in (
+                    {"json": {"text": SECRET, "model": SECRET}},
+                    {"content": SECRET},
+                    {"data": {"a": SECRET}},
+                ):
                     client.request(method.upper(), f"{filled}?q={SECRET}", headers=headers, **content)  # type: ignore[arg-type]
                     sent += 1
         said = [{"role": "user", "content": SECRET}]
@@ -170,6 +172,7 @@ def test_texts_secrets_and_addresses_never_reach_the_log(
         for text in (f"break down {SECRET}", f"refuse me {SECRET}"):
             body = {"model": "fake", "messages": [{"role": "user", "content": text}]}
             assert client.post("/v1/chat/completions", json=body).status_code in (400, 500)
+
         # A fault of ours whose message quotes what was said.
         async def fail(body: Any) -> None:
             raise ValueError(f"cannot read {body.messages[0].text}")

@@ -1,5 +1,6 @@
 """The Dockerfile, without an engine to build it: its lint, what it copies, and its commands in a plain directory."""
 
+import json
 import os
 import re
 import shlex
@@ -100,7 +101,10 @@ def test_training_has_no_package_of_the_web() -> None:
     [install] = [rest for name, rest in stages()["build-train"] if name == "RUN"]
     [extras] = re.findall(r"\.\[([a-z,]+)\]", install)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *(one for name in extras.split(",") for one in project["optional-dependencies"][name])]
+    wanted = [
+        *project["dependencies"],
+        *(one for name in extras.split(",") for one in project["optional-dependencies"][name]),
+    ]
     names = {re.split(r"[<>=\[; ]", one)[0] for one in wanted}
     assert names >= CORE
     assert not names & {"fastapi", "uvicorn", "sqlalchemy", "pydantic", "jinja2", "dbos", "psycopg"}
@@ -108,7 +112,13 @@ def test_training_has_no_package_of_the_web() -> None:
 
 def test_the_pinned_torch_is_found_as_the_image_finds_it() -> None:
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "grep -o '^torch==[0-9.]*' constraints.txt; sed '/^torch==/d' constraints.txt"],
+        [
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            "grep -o '^torch==[0-9.]*' constraints.txt; sed '/^torch==/d' constraints.txt",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -126,8 +136,20 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("image")
     context = let_through(Path(tmp_path_factory.mktemp("context")))
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-         "--no-compile", "--target", folder, context],  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-index",
+            "--no-compile",
+            "--target",
+            folder,
+            context,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -193,7 +215,5 @@ def test_the_service_image_serves_and_is_found_healthy(installed: Path, tmp_path
 
 
 def eval_list(text: str) -> list[str]:
-    import json
-
     found: list[str] = json.loads(text)
     return found

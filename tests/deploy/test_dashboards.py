@@ -71,13 +71,28 @@ def test_a_query_can_be_read_and_names_what_there_is(where: str, query: str, tol
 def test_what_matters_is_on_the_dashboard() -> None:
     asked = " ".join(query for _, query in QUERIES)
     for name in (
-        "queue_replies", "lanes_in_use", "first_token_seconds", "generated_tokens", "http_requests_total", "leases",
-        "judgements_total", "ratings_total", "batches", "batch_lines", "database_connections", "engine_restarts_total",
-    ):  # fmt: skip
+        "queue_replies",
+        "lanes_in_use",
+        "first_token_seconds",
+        "generated_tokens",
+        "http_requests_total",
+        "leases",
+        "judgements_total",
+        "ratings_total",
+        "batches",
+        "batch_lines",
+        "database_connections",
+        "engine_restarts_total",
+    ):
         assert f"rejoinder_{name}" in asked, name
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    places = {(x, y) for panel in panels for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"]) for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])}  # fmt: skip
+    places = {
+        (x, y)
+        for panel in panels
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    }
     assert len(places) == sum(panel["gridPos"]["w"] * panel["gridPos"]["h"] for panel in panels)  # none over another
     assert max(x for x, _ in places) < 24
 
@@ -86,7 +101,9 @@ def test_the_parts_find_each_other() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
     [source] = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
     [provider] = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/rejoinder.yml").read_text())["providers"]
-    assert {target["datasource"]["uid"] for panel in DASHBOARD["panels"] for target in panel["targets"]} == {source["uid"]}
+    assert {target["datasource"]["uid"] for panel in DASHBOARD["panels"] for target in panel["targets"]} == {
+        source["uid"]
+    }
     assert source["url"] == "http://prometheus:9090"
     mounts = dict(volume.split(":")[:2] for volume in compose["services"]["grafana"]["volumes"])
     assert mounts["./deploy/grafana/dashboards"] == provider["options"]["path"]

@@ -92,7 +92,9 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
     # The very file, but for whom it asks about names.
     text = CADDYFILE.read_text(encoding="utf-8")
     assert text.count("refresh 2s\n") == 1
-    (tmp_path / "Caddyfile").write_text(text.replace("refresh 2s\n", f"refresh 200ms\nresolvers 127.0.0.1:{names.port}\n"))
+    (tmp_path / "Caddyfile").write_text(
+        text.replace("refresh 2s\n", f"refresh 200ms\nresolvers 127.0.0.1:{names.port}\n")
+    )
     environment = {
         **os.environ,
         "SITE": f"http://:{port}",

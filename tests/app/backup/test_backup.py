@@ -250,7 +250,7 @@ def test_nothing_is_replaced(archive: Path, tmp_path: Path) -> None:
         backup(tmp_path / "b.tar", state=tmp_path / "nothing")
     with pytest.raises(BackupError, match="cannot be written"):
         backup(tmp_path / "none" / "b.tar", state=tmp_path / "state")
-    with pytest.raises(BackupError, match="cannot be restored|No such file"):
+    with pytest.raises(BackupError, match=r"cannot be restored|No such file"):
         restore(tmp_path / "none.tar", tmp_path / "target")
     assert not (tmp_path / "b.tar").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
@@ -308,7 +308,7 @@ def test_without_pg_dump_it_says_how(
 def test_a_dump_that_fails_says_why_without_the_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("pg_dump") is None:
         pytest.skip("pg_dump is not on this machine")
-    with pytest.raises(BackupError, match="pg_dump failed: .*") as caught:
+    with pytest.raises(BackupError, match="pg_dump failed: ") as caught:
         backup(tmp_path / "b.tar", state=tmp_path, database_url="postgresql://someone:secret@127.0.0.1:9/none")
     assert "secret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

@@ -169,18 +169,38 @@ def test_ratings_are_counted_once_and_only_when_they_are_kept(any_client: TestCl
     assert number("judgements_total", kind="thumb") is None
 
 
+def open_batch(name: str, status: str, total: int = 0, completed: int = 0, failed: int = 0) -> Batch:
+    return Batch(
+        id=name,
+        endpoint="",
+        input_file_id="",
+        completion_window="",
+        seed=0,
+        status=status,
+        total=total,
+        completed=completed,
+        failed=failed,
+        created_at=now(),
+        expires_at=now(),
+        ended_at=now() if status == "completed" else None,
+    )
+
+
 def test_a_rating_whose_commit_fails_is_not_counted(database: Database) -> None:
     heard: list[Batch] = []
     database.tell_of_new(Batch, heard.append)
 
     def batch(name: str) -> Batch:
-        return Batch(id=name, endpoint="", input_file_id="", completion_window="", seed=0, status="validating",
-                     created_at=now(), expires_at=now())  # fmt: skip
+        return open_batch(name, "validating")
 
-    with pytest.raises(RejoinderError), database.writing() as session:
-        session.add(batch("a"))
-        session.flush()
-        raise RejoinderError("changed my mind")
+    def change_ones_mind() -> None:
+        with database.writing() as session:
+            session.add(batch("a"))
+            session.flush()
+            raise RejoinderError("changed my mind")
+
+    with pytest.raises(RejoinderError):
+        change_ones_mind()
     with database.writing() as session:
         session.add(batch("b"))
     with pytest.raises(sa.exc.IntegrityError), database.writing() as session:
@@ -204,18 +224,13 @@ def test_judgements_and_leases(any_client: TestClient) -> None:
 
 
 def test_batches_that_are_open(database: Database) -> None:
-    def batch(name: str, status: str, total: int, completed: int, failed: int) -> Batch:
-        ended = now() if status == "completed" else None
-        return Batch(id=name, endpoint="", input_file_id="", completion_window="", seed=0, status=status, total=total,
-                     completed=completed, failed=failed, created_at=now(), expires_at=now(), ended_at=ended)  # fmt: skip
-
     with database.writing() as session:
         session.add_all(
             [
-                batch("a", "in_progress", 10, 4, 1),
-                batch("b", "in_progress", 5, 5, 0),
-                batch("c", "finalizing", 3, 2, 1),
-                batch("d", "completed", 1000, 1000, 0),
+                open_batch("a", "in_progress", 10, 4, 1),
+                open_batch("b", "in_progress", 5, 5, 0),
+                open_batch("c", "finalizing", 3, 2, 1),
+                open_batch("d", "completed", 1000, 1000, 0),
             ]
         )
     with database.reading() as session:
@@ -237,7 +252,9 @@ def test_a_scrape_reads_indexes_and_no_table(tmp_path: Path) -> None:
     assert len(selects) == 2
     with database.engine.connect() as connection:
         for statement, parameters in selects:
-            plan = " ".join(str(row[3]) for row in connection.exec_driver_sql(f"explain query plan {statement}", parameters))
+            plan = " ".join(
+                str(row[3]) for row in connection.exec_driver_sql(f"explain query plan {statement}", parameters)
+            )
             assert "USING INDEX" in plan or "USING COVERING INDEX" in plan, plan
             assert "SCAN batch" not in plan
             assert "SCAN assignment USING INDEX uq_assignment_open_lease" in plan or "SEARCH batch" in plan, plan
@@ -256,9 +273,7 @@ def test_a_database_that_is_away_costs_nothing_but_its_own_numbers(
     assert number("models_loaded") == 1
 
 
-def test_a_database_that_hangs_does_not_hang_the_scrape(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_hangs_does_not_hang_the_scrape(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     monkeypatch.setattr("app.monitoring.service._PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr("app.monitoring.service.repository.open_leases", lambda _: gate.wait(20) and 7)
