@@ -35,7 +35,7 @@ def serve(
     from app.migration import migrate_database
     from app.server import run_server
 
-    settings = _with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
+    settings = with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
     migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames
@@ -76,7 +76,7 @@ def read_settings(**given: object) -> "Settings":
         raise RejoinderError(f"setting {name} (REJOINDER_{name.upper()}): {first['msg'].lower()}") from None
 
 
-def _with_models(settings: "Settings") -> "Settings":
+def with_models(settings: "Settings") -> "Settings":
     """Return the settings with the released models where nobody chose any and there are none."""
     own = "models" in settings.model_fields_set or any(settings.models.glob("*/config.json"))
     released = None if own else released_bundles()

@@ -24,10 +24,10 @@ def _findings(given: dict[str, Any]) -> Iterator[Finding]:
     yield look_at_python()
     yield from look_at_packages()
     try:
-        from app.commands import read_settings
+        from app.commands import read_settings, with_models
         from app.doctor import service
 
-        settings = read_settings(**given)
+        settings = with_models(read_settings(**given))
     except ModuleNotFoundError as error:
         yield from look_at_devices(given.get("device") or "auto")
         yield warn(
