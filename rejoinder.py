@@ -476,6 +476,50 @@ def retain(
 
 
 @app.command()
+def doctor(
+    models: Annotated[Path | None, typer.Option(help="Directory of bundles.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address that the service listens on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port that it listens on.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Directory of the database.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="Database instead, as in REJOINDER_DATABASE_URL.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
+) -> None:
+    """Look at all that the service needs, change nothing, say what to do; exit status 1 when something is missing."""
+    from app.doctor.commands import doctor as run
+
+    said, well = run(
+        as_json=as_json, models=models, host=host, port=port, state=state, device=device, database_url=database_url
+    )
+    typer.echo(said)
+    if not well:
+        raise typer.Exit(1)
+
+
+@app.command()
+def backup(
+    out: Annotated[Path, typer.Option(help="File to write, such as backup.tar.")],
+    state: Annotated[Path | None, typer.Option(help="The service's directory.")] = None,
+    database_url: Annotated[str | None, typer.Option(help="Database instead, as in REJOINDER_DATABASE_URL.")] = None,
+) -> None:
+    """Write all that the service keeps to one file, while it runs: the database as of one moment, and the files."""
+    from app.backup.commands import backup as run
+
+    typer.echo(run(out, state=state, database_url=database_url))
+
+
+@app.command()
+def restore(
+    archive: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
+    state: Annotated[Path, typer.Option(help="Directory to make: new, or empty.")],
+) -> None:
+    """Verify a backup and put it into a directory, for `serve --state`; all of it or nothing."""
+    from app.backup.commands import restore as run
+
+    typer.echo(run(archive, state))
+
+
+@app.command()
 def leaderboard(
     json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
     again: Annotated[

@@ -1,6 +1,5 @@
 """What `rejoinder serve` and `rejoinder migrate` do. Importing this file imports no web framework and no torch."""
 
-import logging
 import socket
 import sys
 from contextlib import contextmanager, suppress
@@ -33,11 +32,11 @@ def serve(
     import asyncio
 
     from app.keys.commands import has_usable_key
+    from app.logs import configure_logging
     from app.migration import migrate_database
     from app.server import run_server
 
-    settings = _with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    settings = with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
     migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames
@@ -52,6 +51,7 @@ def serve(
             sys.stdout.write("Others can reach it, so it needs keys; `rejoinder keys create --scope admin` makes one\n")
         sys.stdout.flush()
 
+    configure_logging(settings)
     # Ctrl-C is how one stops it: no stack of frames for that.
     with listening, suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run_server(settings, listening, announce))
@@ -81,7 +81,7 @@ def read_settings(**given: object) -> "Settings":
         raise RejoinderError(f"setting {name} (REJOINDER_{name.upper()}): {first['msg'].lower()}") from None
 
 
-def _with_models(settings: "Settings") -> "Settings":
+def with_models(settings: "Settings") -> "Settings":
     """Return the settings with the released models where nobody chose any and there are none."""
     own = "models" in settings.model_fields_set or any(settings.models.glob("*/config.json"))
     released = None if own else released_bundles()

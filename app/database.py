@@ -184,6 +184,23 @@ class Database:
 
         return await to_thread.run_sync(run, limiter=self._writers)
 
+    def tell_of_new(self, table: type[T], hear: Callable[[T], None]) -> None:
+        """Call `hear` with each row of `table` that a session adds, once it is committed."""
+
+        def note(session: Session, _: object) -> None:
+            session.info.setdefault(table, []).extend(row for row in session.new if isinstance(row, table))
+
+        def tell(session: Session) -> None:
+            for row in session.info.pop(table, ()):
+                hear(row)
+
+        def forget(session: Session) -> None:
+            session.info.pop(table, None)
+
+        event.listen(self._writer, "after_flush", note)
+        event.listen(self._writer, "after_commit", tell)
+        event.listen(self._writer, "after_rollback", forget)
+
     def scrub(self) -> bool:
         """Take what was erased out of SQLite's log too, and say whether nothing of it is left there.
 

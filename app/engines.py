@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from app.settings import Settings
-from chatbot.messages import Event, Loaded, Order, Reload, Stop
+from chatbot.messages import Event, Loaded, Logged, Order, Reload, Stop
 from chatbot.worker import ReplyBot, Worker, card_of
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,14 @@ class ProcessEngine:
         def read() -> None:
             try:
                 while True:
-                    deliver(connection.recv())
+                    message = connection.recv()
+                    if isinstance(message, Logged):
+                        facts: dict[str, int | str] = {"engine": process.pid}
+                        if message.exception is not None:
+                            facts["exception"] = message.exception
+                        logging.getLogger(message.logger).log(message.level, "%s", message.text, extra={"facts": facts})
+                    else:
+                        deliver(message)
             except (EOFError, OSError):
                 process.kill()  # a process that closed its pipe is of no use
                 process.wait()

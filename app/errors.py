@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from sqlalchemy import exc as database_errors
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from app.request_facts import note
 from chatbot.errors import RejoinderError, RequestError
 
 log = logging.getLogger(__name__)
@@ -191,7 +193,6 @@ HANDLED = (
     database_errors.OperationalError,
     database_errors.InterfaceError,
     database_errors.TimeoutError,
-    Exception,
 )
 
 
@@ -200,10 +201,18 @@ def install(app: FastAPI, page: Callable[[Request, ServiceError], Response]) -> 
 
     async def handle(request: Request, exception: Exception) -> Response:
         error = from_exception(exception)
+        note(error=error.code or error.type)
         return page(request, error) if is_for_a_person(request) else answer(error)
+
+    async def handle_outside(request: Request, exception: Exception) -> Response:
+        """Answer what is caught outside of all middleware, which therefore gives the answer no id."""
+        response = await handle(request, exception)
+        response.headers["X-Request-ID"] = correlation_id.get() or ""
+        return response
 
     for kind in HANDLED:
         app.add_exception_handler(kind, handle)
+    app.add_exception_handler(Exception, handle_outside)
 
 
 def is_for_a_person(request: Request) -> bool:

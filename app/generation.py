@@ -13,9 +13,12 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from prometheus_client import CollectorRegistry
+
 from app.engines import Engine
 from app.errors import GenerationError, NotFoundError, OverloadedError, ServiceError, UnavailableError
 from app.models import Models
+from app.monitoring.metrics import GenerationMetrics
 from chatbot.engine.waiting import Pace, Urgency, Waiting, WaitingLine
 from chatbot.errors import RejoinderError, RequestError
 from chatbot.messages import Begin, Cancel, Delta, Ended, Event, Failed, Loaded, ModelCard, Order
@@ -102,9 +105,13 @@ class _Held:
     key: int
     model: str
     request: ReplyRequest
+    urgency: Urgency
     future: "asyncio.Future[Answered] | None" = None
     stream: ReplyStream | None = None
     engine: "_Seat | None" = None
+    taken: float = field(default_factory=time.monotonic)
+    silent: bool = True
+    """Whether nothing of it has been told yet."""
 
     @property
     def size(self) -> int:
@@ -149,7 +156,10 @@ class Generation:
         lanes: int,
         queue_seconds: float = 60.0,
         silence_seconds: float = 60.0,
+        metrics: GenerationMetrics | None = None,
     ) -> None:
+        self.capacity = capacity
+        self.metrics = metrics or GenerationMetrics(CollectorRegistry())
         self._seats = [_Seat(engine) for engine in engines]
         self.models = models
         self._line: WaitingLine[_Held] = WaitingLine(capacity)
@@ -222,6 +232,22 @@ class Generation:
         """Return whether any engine is there."""
         return any(seat.loaded is not None and seat.loaded.done() for seat in self._seats)
 
+    def engine_counts(self) -> tuple[int, int]:
+        """Return how many engines have their models, and how many there should be."""
+        return sum(bool(seat.models) for seat in self._seats), len(self._seats)
+
+    def waiting_by_class(self) -> dict[tuple[str, str], int]:
+        """Return how many replies wait for a lane, by model and class, for every loaded model."""
+        waiting = {(name, urgency.name.lower()): 0 for name in self.models.names for urgency in Urgency}
+        for one in self._line:
+            key = (one.model, one.urgency.name.lower())
+            waiting[key] = waiting.get(key, 0) + one.size
+        return waiting
+
+    def writing_by_model(self) -> dict[str, int]:
+        """Return how many replies the engines are at, by model, for every loaded model."""
+        return {name: sum(seat.writing.get(name, 0) for seat in self._seats) for name in self.models.names}
+
     async def answer(
         self, model: str, requests: Sequence[ReplyRequest], urgency: Urgency = Urgency.INTERACTIVE
     ) -> list[Answered]:
@@ -235,8 +261,8 @@ class Generation:
         if self._loop is not None and loop is not self._loop:  # called on another loop than the service's own
             work = asyncio.run_coroutine_threadsafe(self.answer(model, requests, urgency), self._loop)
             return await asyncio.wrap_future(work)
-        held = [_Held(next(self._keys), model, request, future=loop.create_future()) for request in requests]
-        self._take(held, urgency)
+        held = [_Held(next(self._keys), model, request, urgency, loop.create_future()) for request in requests]
+        self._take(held)
         try:
             return await asyncio.gather(*(one.future for one in held if one.future is not None))
         finally:
@@ -248,9 +274,9 @@ class Generation:
 
         Raises OverloadedError or UnavailableError.
         """
-        held = _Held(next(self._keys), model, request)
+        held = _Held(next(self._keys), model, request, Urgency.INTERACTIVE)
         held.stream = ReplyStream(self, held)
-        self._take([held], Urgency.INTERACTIVE)
+        self._take([held])
         return held.stream
 
     async def reload(self, order: Order) -> None:
@@ -270,6 +296,7 @@ class Generation:
         """Give up a request: it leaves the queue, or its lanes are freed. One that is answered is left alone."""
         if self._held.pop(held.key, None) is None:
             return
+        self._count(held, None)
         if held.engine is None:
             self._line.remove(lambda one: one.item is held)
         else:
@@ -277,19 +304,22 @@ class Generation:
             self._release(held)
         self._dispatch()
 
-    def _take(self, held: Sequence[_Held], urgency: Urgency) -> None:
+    def _take(self, held: Sequence[_Held]) -> None:
         if self._draining:
             raise UnavailableError("the service is stopping", code="stopping", headers={"Retry-After": "5"})
         size = sum(one.size for one in held)
         if not self._line.has_room(size):
             seconds = self._pace.seconds(self._line.size)
-            raise OverloadedError(
+            error = OverloadedError(
                 f"{self._line.size} replies are waiting already; try again in {seconds} s", retry_after=seconds
             )
+            for one in held:
+                self._count(one, error)
+            raise error
         deadline = time.monotonic() + self._queue_seconds
         for one in held:
             self._held[one.key] = one
-            self._line.add(Waiting(one, one.model, one.size, urgency, deadline))
+            self._line.add(Waiting(one, one.model, one.size, one.urgency, deadline))
         self._dispatch()
 
     def _dispatch(self) -> None:
@@ -300,8 +330,10 @@ class Generation:
             held = waiting.item
             free = [seat for seat in self._seats if seat.room(held.model, held.size, self._window)]
             seat = min(free, key=lambda one: one.writing[held.model])
+            now = time.monotonic()
+            self.metrics.began(held.model, _class_of(held), now - held.taken)
             if not any(seat.writing.values()):
-                seat.heard = time.monotonic()
+                seat.heard = now
             seat.writing[held.model] += held.size
             held.engine = seat
             seat.engine.put(Begin(held.key, held.model, held.request, held.stream is not None))
@@ -312,9 +344,22 @@ class Generation:
             held.engine = None
 
     def _finish(self, held: _Held, outcome: Answered | Exception) -> None:
-        self._held.pop(held.key, None)
+        if self._held.pop(held.key, None) is not None:
+            self._count(held, outcome)
         self._release(held)
         held.end(outcome)
+
+    def _count(self, held: _Held, outcome: Answered | Exception | None) -> None:
+        """Count what came of a request; None: nobody waited for it any more."""
+        urgency = _class_of(held)
+        if isinstance(outcome, Answered):
+            tokens = sum(reply.tokens for reply in outcome.answer.replies)
+            seconds = time.monotonic() - held.taken
+            self.metrics.answered(held.model, urgency, seconds, outcome.answer.context_tokens, tokens)
+        elif isinstance(outcome, ServiceError):
+            self.metrics.ended(held.model, urgency, outcome.code or outcome.type)
+        else:
+            self.metrics.ended(held.model, urgency, "abandoned" if outcome is None else "refused")
 
     def _start(self, seat: _Seat) -> None:
         loop = self._loop
@@ -348,6 +393,9 @@ class Generation:
             if held is None or held.engine is not seat:
                 continue  # given up meanwhile
             if isinstance(event, Delta):
+                if held.silent:
+                    held.silent = False
+                    self.metrics.first(held.model, seat.heard - held.taken)
                 if held.stream is not None:
                     held.stream.add(event)
                 continue
@@ -390,6 +438,7 @@ class Generation:
             await asyncio.sleep(min(_LONGEST_PAUSE, 0.5 * 2**seat.deaths))
         seat.deaths += 1
         if not self._draining:
+            self.metrics.restarted()
             self._start(seat)
 
     async def _watch(self) -> None:
@@ -417,6 +466,10 @@ class Generation:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _class_of(held: _Held) -> str:
+    return held.urgency.name.lower()
 
 
 def _not_loaded(model: str) -> ServiceError:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
@@ -31,6 +32,9 @@ from app.keys.keyring import Keyring
 from app.middleware import BodyLimit, SecurityHeaders
 from app.migration import migrate_database
 from app.models import Models
+from app.monitoring.metrics import GenerationMetrics, RequestMetrics
+from app.monitoring.routes import router as monitoring_router
+from app.monitoring.service import Monitoring
 from app.pages.access.routes import refuse
 from app.pages.chat.service import PagesService
 from app.pages.rendering import error_page
@@ -39,12 +43,15 @@ from app.rate_limits.counters import SharedCounters
 from app.rate_limits.limiter import Limiter, limits_of
 from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
+from app.request_log import RequestLog, request_ids
 from app.results.routes import router as results_router
 from app.settings import Settings
 from app.studies.filling import StudyFilling
 from app.studies.routes import router as studies_router
 
 STATIC = Path(__file__).parent / "pages" / "static"
+UPLOADS = ["/v1/files", "/batches"]
+"""What is posted here is read by its route, by a limit of its own."""
 
 
 def build_generation(settings: Settings, engines: Sequence[Engine] | None = None) -> Generation:
@@ -56,6 +63,7 @@ def build_generation(settings: Settings, engines: Sequence[Engine] | None = None
         lanes=settings.batch_size,
         queue_seconds=settings.queue_seconds,
         silence_seconds=settings.silence_seconds,
+        metrics=GenerationMetrics(CollectorRegistry()),
     )
 
 
@@ -65,6 +73,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
     Starting it raises RejoinderError when the models or the database cannot be opened.
     """
     drawing = build_generation(settings) if generation is None else generation
+    registry = drawing.metrics.registry
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -92,10 +101,12 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         upkeep = Upkeep(database, app.state.keyring, counters, app.state.limiter)
         if not is_open(settings):
             await upkeep.start()
+        app.state.monitoring = monitoring = Monitoring(registry, drawing, database)
         try:
             yield
         finally:
             await upkeep.close()
+            await monitoring.close()
             await runs.close()  # before the engines: what they answer with from here on is no answer to a line
             await drawing.stop()
             database.close()
@@ -110,9 +121,11 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     errors.install(app, error_page)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=["/v1/files", "/batches"])
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=UPLOADS)
     app.add_middleware(AccessGuard, settings=settings, refuse=refuse)  # before a body is read
-    app.add_middleware(SecurityHeaders)  # added last, so it is outside: a 413 carries the headers too
+    app.add_middleware(SecurityHeaders)  # outside of both: a 413 or 401 carries the headers too
+    app.add_middleware(RequestLog, metrics=RequestMetrics(registry))
+    app.add_middleware(request_ids)  # added last: what is logged of a request has its id
     routers = (
         chat_router,
         files_router,
@@ -124,6 +137,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         results_router,
         exports_router,
         health.router,
+        monitoring_router,
         pages_router,
     )
     for router in routers:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from app.database import Table, open_engine
@@ -37,6 +40,23 @@ def metadata() -> sa.MetaData:
     # Importing them is what adds their tables.
     del _audit, _batches, _chat, _files, _keys, _pages, _rate_limits, _raters, _ratings, _results, _studies
     return Table.metadata
+
+
+@cache
+def newest_revision() -> str:
+    """Return the name of the newest schema that this program knows."""
+    return revisions()[0]
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """Return the names of all schemas that this program knows, the newest first."""
+    return tuple(script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+
+
+def revision_of(connection: sa.Connection) -> str | None:
+    """Return the name of a database's schema; None where there is none yet. Raises SQLAlchemyError."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def migrate_database(url: str, revision: str = "head") -> None:

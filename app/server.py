@@ -39,6 +39,7 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
         ws="none",
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
+        log_config=None,  # as all that is logged: see `app.logs`
         log_level="warning",
         access_log=False,  # the addresses of conversations are secrets
         timeout_graceful_shutdown=_FINISH_SECONDS,

@@ -1,12 +1,17 @@
-"""What can be set from outside: the environment (`REJOINDER_...`) or the command line, and nothing else."""
+"""What can be set from outside: the command line, the environment (`REJOINDER_...`), a file for each secret."""
 
 import ipaddress
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import limits
+import sqlalchemy as sa
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+
+SECRETS: Final = Path("/run/secrets")
+"""Where container engines put secrets: `rejoinder_database_password` there is REJOINDER_DATABASE_PASSWORD."""
 
 Admits = Literal["none", "chat", "all"]
 
@@ -23,8 +28,13 @@ class Settings(BaseSettings):
     """Where the SQLite file and uploaded files live; replicas of one service share it."""
     database_url: str | None = Field(default=None, repr=False)  # holds a password: never printed
     """PostgreSQL in production; without it, SQLite in the state directory."""
+    database_password: str | None = Field(default=None, repr=False)
+    """Put into `database_url`, so that a file of its own can hold it."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """auto: for people on a terminal, else JSON."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     device: str = "auto"
 
     max_body_bytes: int = Field(default=1_048_576, ge=1)
@@ -97,4 +107,31 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """Return the URL of the database in use."""
-        return self.database_url or f"sqlite:///{self.state / 'rejoinder.db'}"
+        if self.database_url is None:
+            return f"sqlite:///{self.state / 'rejoinder.db'}"
+        if self.database_password is None:
+            return self.database_url
+        try:
+            url = sa.make_url(self.database_url)
+        except sa.exc.ArgumentError:
+            return self.database_url  # who opens it says what is wrong with it
+        return url.set(password=self.database_password).render_as_string(hide_password=False)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from, the first before the others; a file `.env` is not read."""
+        folder = secrets_folder()
+        secrets = (SecretsSettingsSource(settings_cls, secrets_dir=folder),) if folder.is_dir() else ()
+        return (init_settings, env_settings, *secrets)
+
+
+def secrets_folder() -> Path:
+    """Return the directory whose files are settings."""
+    return Path(os.environ.get("REJOINDER_SECRETS_DIR", SECRETS))

@@ -106,7 +106,7 @@ def running(system: str, directory: Path, engines: int | None) -> Iterator[str]:
 def running_service(models: Path, state: Path, engines: int | None) -> Iterator[tuple[str, int]]:
     """Run this service until the block ends; gives the address to ask and the process."""
     arguments = ["--models", str(models), "--state", str(state)]
-    more = {"REJOINDER_DRAIN_SECONDS": "0"}
+    more = {"REJOINDER_DRAIN_SECONDS": "0", "REJOINDER_LOG_LEVEL": "warning"}  # its peers log no requests either
     if engines:
         more |= {"REJOINDER_ENGINES": str(engines)}
     with _started([sys.executable, str(ROOT / "rejoinder.py"), "serve", *arguments], more) as found:

@@ -13,6 +13,7 @@ from chatbot.bundle import Bundle
 from chatbot.cleaning import clean_turn
 from chatbot.decoding import derive_seeds, with_limit
 from chatbot.engine.engine import Engine, Finished, TokenOdds, Work, Written, pad
+from chatbot.fault_report import name_fault
 from chatbot.messages import Delta, Ended, Event, Failed
 from chatbot.reply_text import ReplyText
 from chatbot.request import Answer, Reply, ReplyRequest, TokenLogprob
@@ -170,7 +171,7 @@ class Answering:
     def _fail(self, job: _Job, error: Exception, events: list[Event]) -> None:
         self.last_fault = error
         del self._jobs[job.key]
-        events.append(Failed(job.key, "broken", f"{type(error).__name__}: {error}"))
+        events.append(Failed(job.key, "broken", name_fault(error)))
 
 
 def encode_context(tokenizer: Tokenizer, turns: Sequence[str], most: int) -> tuple[list[int], int]:

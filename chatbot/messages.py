@@ -123,3 +123,14 @@ class Loaded:
 
 
 Event = Delta | Ended | Failed | Loaded
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A line for the log, which the one who started the engine keeps."""
+
+    level: int
+    logger: str
+    text: str
+    exception: str | None = None
+    """The report of a fault, of several lines."""

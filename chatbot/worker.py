@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chatbot.errors import RejoinderError, RequestError
+from chatbot.fault_report import report_fault
 from chatbot.messages import (
     Begin,
     Cancel,
@@ -25,6 +26,7 @@ from chatbot.messages import (
     Event,
     Failed,
     Loaded,
+    Logged,
     ModelCard,
     ModelLimits,
     Order,
@@ -34,7 +36,7 @@ from chatbot.messages import (
 )
 from chatbot.request import ReplyRequest
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("chatbot.worker")  # its own name, where it is the program that runs, too
 
 
 class ReplyBot(Protocol):
@@ -116,7 +118,7 @@ def load_models(
     bots: list[ReplyBot] = []
     broken: dict[str, str] = {}
     # A name with a dot in front is a bundle still being written, or no bundle at all.
-    for path in sorted(path for path in directory.iterdir() if not path.name.startswith(".") and _is_bundle(path)):
+    for path in sorted(path for path in directory.iterdir() if not path.name.startswith(".") and is_bundle(path)):
         try:
             bot = (known or {}).get(path.name)
             if bot is None or digest is None or digest(path) != bot.digest:
@@ -133,7 +135,8 @@ def load_models(
     return bots, broken
 
 
-def _is_bundle(path: Path) -> bool:
+def is_bundle(path: Path) -> bool:
+    """Say whether a directory is meant to be a bundle: a broken one is, too."""
     return path.is_dir() and ((path / "config.json").exists() or any(path.glob("*.safetensors")))
 
 
@@ -262,14 +265,36 @@ class _Reloaded:
         self.fault = fault
 
 
+class _ToService(logging.Handler):
+    """Hands what is logged here to the one who started us: its log has one form."""
+
+    def __init__(self, send: Callable[[Logged], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand over one line."""
+        fault = record.exc_info[1] if record.exc_info else None
+        report = None if fault is None else report_fault(fault)
+        with suppress(OSError):  # it is gone, and nobody reads our log
+            self._send(Logged(record.levelno, record.name, record.getMessage(), report))
+
+
 def main(arguments: Sequence[str]) -> None:
     """Work at the end of a pipe until it closes: `python -m chatbot.worker PIPE MODELS DEVICE LANES PRECISION`."""
     pipe, models, device, lanes, precision = arguments
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     # Ctrl-C and a service manager's TERM reach the whole group: the one who started us says when we are done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     connection: Connection[Any, Any] = Connection(int(pipe))
+    sending = threading.Lock()
+
+    def send(message: Sequence[Event] | Logged) -> None:
+        with sending:
+            connection.send(message)
+
+    logging.basicConfig(handlers=[_ToService(send)], level=logging.WARNING)
+    logging.captureWarnings(True)
 
     import torch
 
@@ -284,7 +309,7 @@ def main(arguments: Sequence[str]) -> None:
     def load(path: Path) -> Bot:
         return Bot.load(path, device, int(lanes), precision)
 
-    worker = Worker(connection.send, load, bundle_digest)
+    worker = Worker(send, load, bundle_digest)
 
     def listen() -> None:
         try:

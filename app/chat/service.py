@@ -35,6 +35,7 @@ from app.engines import reload_order
 from app.errors import BadRequestError
 from app.generation import Answered, Generation, ReplyStream, Update
 from app.models import Models
+from app.request_facts import count, note
 from app.settings import Settings
 from chatbot.engine.waiting import Urgency
 from chatbot.messages import ModelCard
@@ -69,6 +70,7 @@ class DrawnStream:
     def drawn(self, ended: Answered) -> Drawn:
         """Return the replies as they are stored."""
         latency_ms = round((time.monotonic() - self._started) * 1000)
+        count(tokens=sum(reply.tokens for reply in ended.answer.replies))
         return Drawn(ended.model, self.request, storable(ended.answer), self.reply_ids, latency_ms)
 
     def close(self) -> None:
@@ -176,6 +178,7 @@ class ChatService:
         Raises ServiceError or RequestError for what is known to be wrong before the first word.
         """
         bot, request = self._completion(body)
+        note(model=bot.name)
         stream = DrawnStream(bot, request, self._generation.stream(bot.name, request))
         try:
             await stream.begin(self._settings.ping_seconds)
@@ -199,9 +202,11 @@ class ChatService:
         return self._settings.ping_seconds
 
     async def _draw(self, bot: ModelCard, requests: Sequence[ReplyRequest], urgency: Urgency) -> list[Drawn]:
+        note(model=bot.name)
         started = time.monotonic()
         answered = await self._generation.answer(bot.name, requests, urgency)
         latency_ms = round((time.monotonic() - started) * 1000)
+        count(tokens=sum(reply.tokens for one in answered for reply in one.answer.replies))
         return [
             Drawn(
                 bot=one.model,

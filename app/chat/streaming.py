@@ -18,6 +18,7 @@ from app.chat.service import ChatService, DrawnStream, fingerprint, ignored_of, 
 from app.chat.storing import Drawn
 from app.errors import detail, from_exception
 from app.generation import Update
+from app.request_facts import note
 
 _PING = b": ping\n\n"
 _DONE = b"data: [DONE]\n\n"
@@ -88,7 +89,9 @@ class CompletionEvents(Response):
                     yield b"".join([*self._ends(drawn), _DONE])
                     return
         except Exception as exception:
-            yield _event(detail(from_exception(exception)))
+            error = from_exception(exception)
+            note(error=error.code or error.type)
+            yield _event(detail(error))
 
     def _pieces(self, update: Update) -> list[bytes]:
         """Return the frames of the text, or of the log-probabilities, that have come."""

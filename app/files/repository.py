@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import exists, select, tuple_
+from sqlalchemy import Connection, exists, inspect, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.batches.tables import UNFINISHED, Batch
@@ -68,3 +68,10 @@ def older_than(session: Session, before: datetime) -> Sequence[StoredFile]:
     """Return the files made before `before` that no unfinished batch reads."""
     needed = exists().where(Batch.input_file_id == StoredFile.id, Batch.status.in_(UNFINISHED))
     return session.scalars(select(StoredFile).where(StoredFile.created_at < before, ~needed)).all()
+
+
+def all_ids(connection: Connection) -> list[str]:
+    """Return the ids of all files; none where the schema is older than files are."""
+    if not inspect(connection).has_table(StoredFile.__tablename__):
+        return []
+    return list(connection.scalars(select(StoredFile.id).order_by(StoredFile.id)))

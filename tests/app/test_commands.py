@@ -1,5 +1,6 @@
 """`serve` and `migrate`: what they check first, and what they import."""
 
+import json
 import os
 import signal
 import socket
@@ -102,7 +103,9 @@ def test_serve_says_where_answers_and_ends_on_sigterm(tmp_path: Path) -> None:
         assert "rejoinder serve --models" in httpx.get(address).text
         child.send_signal(signal.SIGTERM)
         out, err = child.communicate(timeout=20)
-    assert (out, err) == ("", "")
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert out == ""
+    assert [(line["event"], line["route"], line["status"]) for line in lines] == [("request", "/", 200)]
     assert (tmp_path / "state" / "rejoinder.db").exists()
 
 

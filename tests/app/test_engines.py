@@ -1,6 +1,7 @@
 """Engines in processes of their own, on real bundles: they die and come back, models change under load."""
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -162,3 +163,17 @@ def test_there_is_an_engine_for_each_gpu_or_for_each_core_but_one(monkeypatch: p
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     assert len(engines_for(Settings(device="cpu"))) == 1
     assert len(engines_for(Settings(device="cuda:1"))) == 1
+
+
+def test_what_an_engine_logs_comes_into_our_log(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (models / "transformer" / "generator.safetensors").write_bytes(b"nonsense")
+
+    async def work(generation: Generation, engines: list[ProcessEngine]) -> None:
+        assert "transformer" in generation.models.broken
+
+    with caplog.at_level(logging.WARNING):
+        run(settings_for(models, engines=1), work)
+    [record] = [record for record in caplog.records if record.name == "chatbot.worker"]
+    assert record.getMessage().startswith("the model transformer is left out: ")
+    assert record.levelno == logging.ERROR
+    assert set(record.facts) == {"engine"}  # type: ignore[attr-defined] # which process

@@ -42,6 +42,8 @@ class Service:
 
     address: str
     process: "subprocess.Popen[str]"
+    log: Path
+    """What it wrote to standard output and standard error."""
 
 
 @contextlib.contextmanager
@@ -51,26 +53,29 @@ def serving(models: Path, state: Path, **variables: str) -> Iterator[Service]:
         port = free.getsockname()[1]
     arguments = ["serve", "--models", str(models), "--state", str(state), "--port", str(port)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "REJOINDER_DRAIN_SECONDS": "0", **variables}
-    with subprocess.Popen(
-        [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as process:
-        address = f"http://127.0.0.1:{port}"
+    log = state.with_name(f"{state.name}-{port}.log")
+    with (
+        log.open("w") as output,  # a file, which unlike a pipe takes any number of lines that nobody reads
+        subprocess.Popen(
+            [*PROGRAM, *arguments], stdout=output, stderr=subprocess.STDOUT, text=True, env=environment
+        ) as process,
+    ):
+        service = Service(f"http://127.0.0.1:{port}", process, log)
         try:
-            _wait_until_ready(address, process)
-            yield Service(address, process)
+            _wait_until_ready(service)
+            yield service
         finally:
             process.terminate()
             process.wait(60)
 
 
-def _wait_until_ready(address: str, process: "subprocess.Popen[str]") -> None:
+def _wait_until_ready(service: Service) -> None:
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        if process.poll() is not None:
-            output = process.stdout.read() if process.stdout else ""
-            pytest.fail(f"the service ended with {process.returncode}: {output}")
+        if service.process.poll() is not None:
+            pytest.fail(f"the service ended with {service.process.returncode}: {service.log.read_text()}")
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/health/ready").status_code == 200:
+            if httpx.get(f"{service.address}/health/ready").status_code == 200:
                 return
         time.sleep(0.1)
     pytest.fail("the service was not ready within two minutes")

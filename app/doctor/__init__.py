@@ -1,0 +1,1 @@
+"""Looking for what would keep the service from working, before somebody meets it."""

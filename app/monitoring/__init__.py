@@ -1,0 +1,1 @@
+"""What the service tells of itself in numbers: `/metrics`."""
