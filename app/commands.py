@@ -103,6 +103,8 @@ def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    from app.connections import bound_sending
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048)
@@ -112,6 +114,7 @@ def _listen(host: str, port: int) -> socket.socket:
     # asyncio does this for sockets that it makes itself. Without it an answer's second packet waits for the client to
     # acknowledge the first, which clients put off for 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    bound_sending(listening)
     return listening
 
 

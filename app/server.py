@@ -9,6 +9,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from app.connections import BoundedProtocol
 from app.main import build_generation, create_app
 from app.settings import Settings
 
@@ -29,6 +30,7 @@ async def run_server(settings: Settings, listening: socket.socket, announce: Cal
             app,
             log_level="warning",
             access_log=False,  # the addresses of conversations are secrets
+            http=BoundedProtocol,
             timeout_graceful_shutdown=_FINISH_SECONDS,
         )
         await Server(config, app, settings.drain_seconds).serve(sockets=[listening])

@@ -23,6 +23,7 @@ async def _service(request: Request) -> FileService:
 Service = Annotated[FileService, Depends(_service)]
 
 
+_MEDIA_TYPE = "application/jsonl"
 _FORM = {
     "type": "object",
     "required": ["file", "purpose"],
@@ -48,10 +49,14 @@ def get_file(file_id: FileId, session: Reading, service: Service) -> FileEntry:
     return service.get(session, file_id)
 
 
-@router.get("/{file_id}/content")
+@router.get(
+    "/{file_id}/content",
+    response_class=FileResponse,
+    responses={200: {"description": "The content.", "content": {_MEDIA_TYPE: {}}}},
+)
 def get_content(file_id: FileId, session: Reading, service: Service) -> FileResponse:
     """Send a file's content."""
-    return FileResponse(service.content(session, file_id), media_type="application/jsonl")
+    return FileResponse(service.content(session, file_id), media_type=_MEDIA_TYPE)
 
 
 @router.delete("/{file_id}")

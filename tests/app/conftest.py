@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -113,9 +114,9 @@ class Serving:
     def __init__(self) -> None:
         self._running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def __call__(self, app: FastAPI) -> str:
-        """Serve `app` and return its address."""
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    def __call__(self, app: FastAPI, **options: Any) -> str:
+        """Serve `app`, with options of uvicorn's, and return its address."""
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", **options))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         self._running.append((server, thread))
