@@ -77,17 +77,15 @@ def read_settings(**given: object) -> "Settings":
 @contextmanager
 def opened(settings: "Settings") -> "Iterator[Database]":
     """Give the migrated database of `settings`; what the service would answer with an error is a RejoinderError."""
-    from sqlalchemy import exc
-
     from app.database import Database
-    from app.errors import ServiceError, from_exception
+    from app.errors import DATABASE_AWAY, ServiceError, from_exception
     from app.migration import migrate_database
 
     migrate_database(settings.database)
     database = Database(settings.database)
     try:
         yield database
-    except (ServiceError, exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+    except (ServiceError, *DATABASE_AWAY) as error:
         raise RejoinderError(from_exception(error).message) from error
     finally:
         database.close()

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +15,15 @@ from starlette.responses import JSONResponse, Response
 from chatbot.errors import RejoinderError, RequestError
 
 log = logging.getLogger(__name__)
+
+
+DATABASE_AWAY: Final = (
+    database_errors.OperationalError,
+    database_errors.InterfaceError,
+    database_errors.InternalError,  # it has ended our transaction, since this process stood still for too long
+    database_errors.TimeoutError,
+)
+"""What is raised when the database does not answer, or has no room left: what was begun is undone."""
 
 
 class ServiceError(Exception):
@@ -154,7 +163,7 @@ def from_exception(exception: Exception) -> ServiceError:
             return BadRequestError(str(exception), param=exception.param)
         case RejoinderError():
             return BadRequestError(str(exception))
-        case database_errors.OperationalError() | database_errors.InterfaceError() | database_errors.TimeoutError():
+        case exception if isinstance(exception, DATABASE_AWAY):
             log.error("the database does not answer: %s", getattr(exception, "orig", exception))
             return UnavailableError(
                 "the database does not answer; nothing was stored",
@@ -166,16 +175,7 @@ def from_exception(exception: Exception) -> ServiceError:
             return ServiceError("the service failed; the fault is logged", code="internal_error")
 
 
-HANDLED = (
-    ServiceError,
-    RequestValidationError,
-    HTTPException,
-    RejoinderError,
-    database_errors.OperationalError,
-    database_errors.InterfaceError,
-    database_errors.TimeoutError,
-    Exception,
-)
+HANDLED = (ServiceError, RequestValidationError, HTTPException, RejoinderError, *DATABASE_AWAY, Exception)
 
 
 def install(app: FastAPI, page: Callable[[Request, ServiceError], Response]) -> None:

@@ -59,8 +59,16 @@ class Bundle:
 def save_bundle(bundle: Bundle, directory: Path) -> None:
     """Write `bundle` at `directory`, whole or not at all; an older bundle there is replaced.
 
-    Raises BundleError when something else than a bundle is in the way, which is left as it is.
+    Raises BundleError when something else than a bundle is in the way, which is left as it is, or it cannot be written.
     """
+    try:
+        _save(bundle, directory)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BundleError(f"{directory}: cannot be written ({reason})") from error
+
+
+def _save(bundle: Bundle, directory: Path) -> None:
     directory = directory.resolve()  # through a symlink, or "."
     if directory.exists() and not (directory.is_dir() and (_is_bundle(directory) or not any(directory.iterdir()))):
         raise BundleError(f"{directory}: in the way and not a bundle, so it is not replaced")
