@@ -110,7 +110,8 @@ class Run:
             # Tensors and plain values only: a run state never runs code on loading.
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
-            raise RunError(f"{path}: cannot be read as a run state ({error})") from None
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            raise RunError(f"{path}: cannot be read as a run state ({reason})") from None
         if not isinstance(state, dict) or "files" not in state:
             raise RunError(f"{path}: cannot be read as a run state (it is something else)")
         found = state.pop("format", FORMAT)

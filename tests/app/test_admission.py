@@ -59,4 +59,4 @@ def test_lists_may_wait_long_and_take_no_place_before_the_screen() -> None:
         bot.gate.set()
         await asyncio.gather(*tasks, *lists, return_exceptions=True)
 
-    run(work, bot, capacity=50, lanes=LANES)
+    run(work, bot, capacity=50, lanes=LANES, patience=1.0)

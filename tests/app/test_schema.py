@@ -47,7 +47,7 @@ def check(serve: Serving, database_url: str, folder: Path, *options: str) -> Non
         [
             *(PROGRAM, "--config-file", config, "run", f"{address}/openapi.json", "--checks", "all"),
             *("--exclude-checks", LEFT_OUT, "-H", f"Authorization: Bearer {rater}", "--request-timeout", "20"),
-            *("--generation-deterministic", "--seed", "1", "--generation-database", "none", "--no-color"),
+            *("--generation-deterministic", "--seed", "1", "--no-color"),
             *("--warnings", "off", "--suppress-health-check", "all", *options),
         ],
         cwd=folder,

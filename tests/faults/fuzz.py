@@ -10,6 +10,7 @@ import argparse
 import collections
 import faulthandler
 import json
+import logging
 import random
 import resource
 import shutil
@@ -67,6 +68,7 @@ def attack(target: Target, folder: Path, examples: int, number: int, keep: Path,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
         print_blob=False,
+        report_multiple_bugs=False,
     )
     @given(mutants(target.seeds))
     def one(content: bytes) -> None:
@@ -105,6 +107,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=None, metavar="FOLDER")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given_options = parser.parse_args()
+    logging.disable(logging.ERROR)  # what readers say beside their errors
     rng = random.Random(given_options.seed)
     keep = given_options.keep or Path(tempfile.mkdtemp(prefix="rejoinder-fuzz-"))
     keep.mkdir(parents=True, exist_ok=True)

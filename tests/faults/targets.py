@@ -142,7 +142,7 @@ def _corpora() -> Iterator[Target]:
     yield Target("corpus jsonl", (jsonl,), _corpus("jsonl", plain))
     yield Target("corpus csv", (csv,), _corpus("csv", plain))
     yield Target("corpus csv, a turn a row", (rows,), _corpus("csv", gathered))
-    yield Target("corpus tsv", (csv.replace(b",", b"\t"), rows.replace(b",", b"\t")), _corpus("tsv", plain))
+    yield Target("corpus tsv", (csv.replace(b",", b"\t"),), _corpus("tsv", plain))
     yield Target("corpus text", (text,), _corpus("text", plain))
     yield Target("corpus jsonl.gz", (gzip.compress(jsonl, mtime=0),), _corpus("jsonl", plain, ".jsonl.gz"))
 
