@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy import exc as database_errors
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from chatbot.errors import RejoinderError, RequestError
 
@@ -183,10 +184,22 @@ def install(app: FastAPI, page: Callable[[Request, ServiceError], Response]) -> 
 
     async def handle(request: Request, exception: Exception) -> Response:
         error = from_exception(exception)
+        if error.code == "method_not_allowed":
+            error.headers["Allow"] = ", ".join(_methods(request))
         return page(request, error) if _is_for_a_person(request) else answer(error)
 
     for kind in HANDLED:
         app.add_exception_handler(kind, handle)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what may be done at the request's address; Starlette's own header knows one route of several."""
+
+    def is_answered(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in ("DELETE", "GET", "PATCH", "POST", "PUT") if is_answered(method)]
 
 
 def _is_for_a_person(request: Request) -> bool:

@@ -29,6 +29,10 @@ parameters = {{ slug = "s" }}
 [[operations]]
 include-path-regex = "/v1/models/.model."
 parameters = {{ model = "recurrent" }}
+
+[[operations]]
+include-path = "/v1/models/reload"
+checks.allow_header_conformance.enabled = false  # GET is allowed there: a model may be called "reload"
 """
 
 
