@@ -30,6 +30,8 @@ CONFIG: Final = "config.json"
 CARD: Final = "README.md"
 WEIGHTS: Final = ("generator.safetensors", "discriminator.safetensors")
 _KEYS: Final = {"format", "vocabulary_size", "limits", "generator", "discriminator", "info", "files"}
+_OWN_DIGEST: Final = "sha256"
+"""Of config.json itself; bundles written before there was one have none."""
 _LARGEST: Final = 2**20
 _DEEPEST: Final = 256
 """No model has larger sizes or more layers: a config that says so is damaged, or means to keep the machine busy."""
@@ -92,6 +94,7 @@ def _save(bundle: Bundle, directory: Path) -> None:
             "info": bundle.info,
             "files": {path.name: _sha256(path) for path in sorted(fresh.iterdir()) if path.name != CARD},
         }
+        config[_OWN_DIGEST] = _config_digest(config)
         (fresh / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in (*fresh.iterdir(), fresh):
             _flush(path)
@@ -127,6 +130,8 @@ def _load(directory: Path, device: torch.device | str) -> Bundle:
     config = read_config(directory)
     limits, generator, discriminator = _describe(config, directory / CONFIG)
     _check_files(directory, config)
+    if config.get(_OWN_DIGEST, digest := _config_digest(config)) != digest:
+        raise BundleError(f"{directory / CONFIG}: was altered (sha256 differs)")
     vocabulary_size = config["vocabulary_size"]
     try:
         tokenizer = Tokenizer.load(directory / "tokenizer.json")
@@ -166,6 +171,11 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def _config_digest(config: dict[str, Any]) -> str:
+    values = {key: value for key, value in config.items() if key != _OWN_DIGEST}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def bundle_digest(directory: Path) -> str:
     """Return the sha256 (hex) that identifies the checkpoint: weights, tokenizer and shapes, but not the card."""
     config = read_config(directory)
@@ -175,7 +185,7 @@ def bundle_digest(directory: Path) -> str:
 
 def _describe(config: dict[str, Any], path: Path) -> tuple[Limits, Seq2SeqGenerator, Discriminator | None]:
     """Return the limits and the models that `config` describes, on the meta device: shapes, and no memory taken yet."""
-    _expect_keys(config, _KEYS, f"{path}: ")
+    _expect_keys({key: value for key, value in config.items() if key != _OWN_DIGEST}, _KEYS, f"{path}: ")
     _expect_keys(config["limits"], {f.name for f in fields(Limits)}, f"{path}: limits: ")
     _expect_keys(config["info"], None, f"{path}: info: ")
     _expect_sizes({"vocabulary_size": config["vocabulary_size"]}, f"{path}: ")

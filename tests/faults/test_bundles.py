@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chatbot.bundle import load_bundle
+from chatbot.bundle import load_bundle, save_bundle
 from chatbot.errors import BundleError
 from tests.faults.mutations import sweep
 from tests.system.conftest import PROGRAM, Service
@@ -25,15 +25,14 @@ Serve = Callable[..., AbstractContextManager[Service]]
 @pytest.mark.parametrize("name", FILES)
 def test_damage_in_any_region_of_any_file_is_found(tmp_path: Path, name: str) -> None:
     bundle = tmp_path / "bundle"
-    shutil.copytree(GOLDEN, bundle)
-    whole = (GOLDEN / name).read_bytes()
-    info = json.loads((GOLDEN / "config.json").read_bytes())["info"]
+    save_bundle(load_bundle(GOLDEN), bundle)  # written by today's program: the golden one has no digest of its config
+    whole = (bundle / name).read_bytes()
     for content in sweep(whole, REGIONS):
         (bundle / name).write_bytes(content)
         refusal = refused(bundle)
-        if refusal is None:  # a bit of what is only told to people
+        if refusal is None:  # a space that became a line's end: it says the same
             assert name == "config.json"
-            assert load_bundle(bundle).info != info or json.loads(content) == json.loads(whole)
+            assert json.loads(content) == json.loads(whole)
         else:
             assert str(bundle) in refusal
             assert "\n" not in refusal
