@@ -130,8 +130,6 @@ def _load(directory: Path, device: torch.device | str) -> Bundle:
     config = read_config(directory)
     limits, generator, discriminator = _describe(config, directory / CONFIG)
     _check_files(directory, config)
-    if config.get(_OWN_DIGEST, digest := _config_digest(config)) != digest:
-        raise BundleError(f"{directory / CONFIG}: was altered (sha256 differs)")
     vocabulary_size = config["vocabulary_size"]
     try:
         tokenizer = Tokenizer.load(directory / "tokenizer.json")
@@ -145,6 +143,9 @@ def _load(directory: Path, device: torch.device | str) -> Bundle:
         if model is not None:
             _load_weights(model, directory / name, device)
             model.eval()
+    # Last, since what does not fit says more than that; this finds what fits and is not what was written.
+    if config.get(_OWN_DIGEST, digest := _config_digest(config)) != digest:
+        raise BundleError(f"{directory / CONFIG}: was altered (sha256 differs)")
     card = directory / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     return Bundle(generator, discriminator, tokenizer, limits, text, config["info"])
