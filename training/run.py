@@ -68,7 +68,7 @@ class Run:
             config = from_tree(tree.pop("config"))
         except FileNotFoundError:
             raise RunError(f"{directory}: no run to resume ({CONFIG} is missing)") from None
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read as a run's config ({error})") from None
         return cls(directory), config, tree
 
