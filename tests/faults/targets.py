@@ -291,7 +291,7 @@ contexts = [
   { turns = ["d"], reply = "e", replies = { other = "f" } },
 ]
 """
-    as_json = b'{"slug": "s", "title": "A study", "protocol": {"kind": "scale", "dimensions": [{"name": "fluent"}]}}'
+    as_json = b'{"slug": "s", "title": "A study", "protocol": {"kind": "scale", "k": 2}}'
     for ending, seed in ((".toml", study), (".json", as_json)):
 
         def use(content: bytes, folder: Path, ending: str = ending) -> None:

@@ -143,6 +143,8 @@ def test_stopped_and_started_under_load(serve: Serve, models: Path, tmp_path: Pa
         finally:
             for rater in raters:
                 rater.stop()
+            service.log.seek(0)
+            print(service.log.read()[-6000:])  # noqa: T201 - shown when it fails
         assert {status for rater in raters for status in rater.statuses} == {201, 503}
         assert {code for rater in raters for code in rater.codes} == {"database_unavailable"}
         assert max(rater.slowest for rater in raters) < 15

@@ -6,10 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -42,6 +44,7 @@ class Service:
 
     address: str
     process: "subprocess.Popen[str]"
+    log: IO[str]
 
 
 @contextlib.contextmanager
@@ -51,24 +54,26 @@ def serving(models: Path, state: Path, **variables: str) -> Iterator[Service]:
         port = free.getsockname()[1]
     arguments = ["serve", "--models", str(models), "--state", str(state), "--port", str(port)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "REJOINDER_DRAIN_SECONDS": "0", **variables}
-    with subprocess.Popen(
-        [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as process:
+    # Not a pipe: nobody reads it meanwhile, and once it is full whoever writes to it stands still.
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen([*PROGRAM, *arguments], stdout=log, stderr=log, text=True, env=environment) as process,
+    ):
         address = f"http://127.0.0.1:{port}"
         try:
-            _wait_until_ready(address, process)
-            yield Service(address, process)
+            _wait_until_ready(address, process, log)
+            yield Service(address, process, log)
         finally:
             process.terminate()
             process.wait(60)
 
 
-def _wait_until_ready(address: str, process: "subprocess.Popen[str]") -> None:
+def _wait_until_ready(address: str, process: "subprocess.Popen[str]", log: IO[str]) -> None:
     end = time.monotonic() + 120
     while time.monotonic() < end:
         if process.poll() is not None:
-            output = process.stdout.read() if process.stdout else ""
-            pytest.fail(f"the service ended with {process.returncode}: {output}")
+            log.seek(0)
+            pytest.fail(f"the service ended with {process.returncode}: {log.read()}")
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{address}/health/ready").status_code == 200:
                 return
