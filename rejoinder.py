@@ -1,5 +1,6 @@
 """The command line's front door: the commands of training and of the service, imported only when called."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -586,6 +587,12 @@ def main(argv: list[str] | None = None) -> None:
     except RejoinderError as error:
         print(f"rejoinder: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
         sys.exit(error.exit_status)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"rejoinder: {where}cannot be written ({error.strerror})", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except KeyboardInterrupt:
         print("rejoinder: interrupted", file=sys.stderr)  # noqa: T201
         sys.exit(130)

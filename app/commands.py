@@ -91,17 +91,15 @@ def with_models(settings: "Settings") -> "Settings":
 @contextmanager
 def opened(settings: "Settings") -> "Iterator[Database]":
     """Give the migrated database of `settings`; what the service would answer with an error is a RejoinderError."""
-    from sqlalchemy import exc
-
     from app.database import Database
-    from app.errors import ServiceError, from_exception
+    from app.errors import DATABASE_AWAY, ServiceError, from_exception
     from app.migration import migrate_database
 
     migrate_database(settings.database)
     database = Database(settings.database)
     try:
         yield database
-    except (ServiceError, exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+    except (ServiceError, *DATABASE_AWAY) as error:
         raise RejoinderError(from_exception(error).message) from error
     finally:
         database.close()
@@ -117,6 +115,8 @@ def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    from app.connections import bound_sending
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048)
@@ -126,6 +126,7 @@ def _listen(host: str, port: int) -> socket.socket:
     # asyncio does this for sockets that it makes itself. Without it an answer's second packet waits for the client to
     # acknowledge the first, which clients put off for 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    bound_sending(listening)
     return listening
 
 

@@ -34,6 +34,14 @@ NAMING: Final = {
 # hide_parameters: what people say must not reach the log inside the message of some database error.
 POOL: Final[dict[str, Any]] = {"pool_size": 10, "max_overflow": 20, "pool_timeout": 10, "hide_parameters": True}
 
+PATIENCE: Final = {"connect_timeout": "5", "keepalives_idle": "10", "tcp_user_timeout": "20000"}
+"""With a PostgreSQL server that vanished: a connection to a machine that is gone would hold its thread for minutes."""
+LOCK_SECONDS: Final = 10
+"""Nobody holds a lock for long but a process that hangs: those who wait for it answer 503 then."""
+IDLE_SECONDS: Final = 90
+"""Then the server ends the transaction of a process that hangs, and its locks are free. Longer than a reader of an
+export may keep us waiting."""
+
 Json: Final = sa.JSON().with_variant(JSONB(), "postgresql")
 JsonOrNull: Final = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """For columns that may be NULL: `Json` would store None as the JSON value null, which IS NOT NULL."""
@@ -83,7 +91,7 @@ def open_engine(url: str, *, foreign_keys: bool = True) -> sa.Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     try:
         if parsed.drivername == "postgresql+psycopg":
-            return sa.create_engine(parsed, pool_pre_ping=True, **POOL)
+            return _open_postgres(parsed)
         if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
             return _open_sqlite(parsed, foreign_keys=foreign_keys)
     except ModuleNotFoundError:
@@ -91,6 +99,20 @@ def open_engine(url: str, *, foreign_keys: bool = True) -> sa.Engine:
     raise RejoinderError(
         f"the database URL begins with {parsed.drivername!r}; expected postgresql:// or sqlite:///FILE"
     )
+
+
+def _open_postgres(url: sa.URL) -> sa.Engine:
+    given = {name: value for name, value in PATIENCE.items() if name not in url.query}
+    engine = sa.create_engine(url.update_query_dict(given), pool_pre_ping=True, **POOL)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+            cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+        connection.commit()
+
+    return engine
 
 
 def _open_sqlite(url: sa.URL, *, foreign_keys: bool) -> sa.Engine:

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
@@ -12,11 +12,21 @@ from pydantic import BaseModel
 from sqlalchemy import exc as database_errors
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from app.request_facts import note
 from chatbot.errors import RejoinderError, RequestError
 
 log = logging.getLogger(__name__)
+
+
+DATABASE_AWAY: Final = (
+    database_errors.OperationalError,
+    database_errors.InterfaceError,
+    database_errors.InternalError,  # it has ended our transaction, since this process stood still for too long
+    database_errors.TimeoutError,
+)
+"""What is raised when the database does not answer, or has no room left: what was begun is undone."""
 
 
 class ServiceError(Exception):
@@ -173,7 +183,7 @@ def from_exception(exception: Exception) -> ServiceError:
             return BadRequestError(str(exception), param=exception.param)
         case RejoinderError():
             return BadRequestError(str(exception))
-        case database_errors.OperationalError() | database_errors.InterfaceError() | database_errors.TimeoutError():
+        case exception if isinstance(exception, DATABASE_AWAY):
             log.error("the database does not answer: %s", getattr(exception, "orig", exception))
             return UnavailableError(
                 "the database does not answer; nothing was stored",
@@ -185,15 +195,7 @@ def from_exception(exception: Exception) -> ServiceError:
             return ServiceError("the service failed; the fault is logged", code="internal_error")
 
 
-HANDLED = (
-    ServiceError,
-    RequestValidationError,
-    HTTPException,
-    RejoinderError,
-    database_errors.OperationalError,
-    database_errors.InterfaceError,
-    database_errors.TimeoutError,
-)
+HANDLED = (ServiceError, RequestValidationError, HTTPException, RejoinderError, *DATABASE_AWAY)
 
 
 def install(app: FastAPI, page: Callable[[Request, ServiceError], Response]) -> None:
@@ -202,6 +204,8 @@ def install(app: FastAPI, page: Callable[[Request, ServiceError], Response]) -> 
     async def handle(request: Request, exception: Exception) -> Response:
         error = from_exception(exception)
         note(error=error.code or error.type)
+        if error.code == "method_not_allowed":
+            error.headers["Allow"] = ", ".join(_methods(request))
         return page(request, error) if is_for_a_person(request) else answer(error)
 
     async def handle_outside(request: Request, exception: Exception) -> Response:
@@ -213,6 +217,16 @@ def install(app: FastAPI, page: Callable[[Request, ServiceError], Response]) -> 
     for kind in HANDLED:
         app.add_exception_handler(kind, handle)
     app.add_exception_handler(Exception, handle_outside)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what may be done at the request's address; Starlette's own header knows one route of several."""
+
+    def is_answered(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in ("DELETE", "GET", "PATCH", "POST", "PUT") if is_answered(method)]
 
 
 def is_for_a_person(request: Request) -> bool:

@@ -7,6 +7,7 @@ of what a reply says.
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
@@ -154,6 +155,7 @@ class Generation:
         *,
         capacity: int,
         lanes: int,
+        patience: float = 1.0,
         queue_seconds: float = 60.0,
         silence_seconds: float = 60.0,
         metrics: GenerationMetrics | None = None,
@@ -164,6 +166,7 @@ class Generation:
         self.models = models
         self._line: WaitingLine[_Held] = WaitingLine(capacity)
         self._window = lanes + max(1, lanes // 4)  # a few wait in the engine, so that no lane waits for us
+        self._patience = patience
         self._queue_seconds = queue_seconds
         self._silence_seconds = silence_seconds
         self._pace = Pace()
@@ -307,20 +310,32 @@ class Generation:
     def _take(self, held: Sequence[_Held]) -> None:
         if self._draining:
             raise UnavailableError("the service is stopping", code="stopping", headers={"Retry-After": "5"})
-        size = sum(one.size for one in held)
-        if not self._line.has_room(size):
-            seconds = self._pace.seconds(self._line.size)
-            error = OverloadedError(
-                f"{self._line.size} replies are waiting already; try again in {seconds} s", retry_after=seconds
-            )
-            for one in held:
-                self._count(one, error)
-            raise error
+        if held:
+            self._check_room(held)
         deadline = time.monotonic() + self._queue_seconds
         for one in held:
             self._held[one.key] = one
             self._line.add(Waiting(one, one.model, one.size, one.urgency, deadline))
         self._dispatch()
+
+    def _check_room(self, held: Sequence[_Held]) -> None:
+        """Refuse what would wait too long before a screen, and what no queue should hold.
+
+        Lanes become free as fast as lanes are many and replies short (Little's law): whoever finds `patience` times the
+        lanes waiting would wait `patience` times as long as a reply takes to be written, fast model or slow.
+        """
+        model, urgency = held[0].model, held[0].urgency
+        most = math.inf
+        if urgency is Urgency.INTERACTIVE:
+            most = self._patience * self._window * max(1, sum(model in seat.models for seat in self._seats))
+        if self._line.has_room(sum(one.size for one in held), model, urgency, most):
+            return
+        waiting = self._line.waiting(urgency)
+        seconds = self._pace.seconds(waiting)
+        error = OverloadedError(f"{waiting} replies are waiting already; try again in {seconds} s", retry_after=seconds)
+        for one in held:
+            self._count(one, error)
+        raise error
 
     def _dispatch(self) -> None:
         def fits(waiting: Waiting[_Held]) -> bool:

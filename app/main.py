@@ -61,6 +61,7 @@ def build_generation(settings: Settings, engines: Sequence[Engine] | None = None
         Models(),
         capacity=settings.queue_capacity,
         lanes=settings.batch_size,
+        patience=settings.patience,
         queue_seconds=settings.queue_seconds,
         silence_seconds=settings.silence_seconds,
         metrics=GenerationMetrics(CollectorRegistry()),
@@ -118,7 +119,11 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         # FastAPI's pages load their scripts from another host, which our Content-Security-Policy forbids.
         docs_url=None,
         redoc_url=None,
-        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+        responses={
+            400: {"model": ErrorBody, "description": "The request cannot be read or met; `param` names the field."},
+            "4XX": {"model": ErrorBody},
+            "5XX": {"model": ErrorBody},
+        },
     )
     errors.install(app, error_page)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, uploads=UPLOADS)

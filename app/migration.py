@@ -86,6 +86,7 @@ def _alone(url: str) -> Iterator[Config]:
     try:
         with engine.execution_options(writes=True).begin() as connection:  # on SQLite this is the lock
             if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")  # another process migrates: that may take long
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

@@ -9,8 +9,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from app.connections import BoundedProtocol
 from app.main import build_generation, create_app
-from app.protocol import LimitedHead
 from app.settings import Settings
 
 _FINISH_SECONDS = 30
@@ -35,7 +35,7 @@ def configure(app: FastAPI, settings: Settings) -> uvicorn.Config:
     """Return how HTTP is spoken."""
     return uvicorn.Config(
         app,
-        http=LimitedHead,
+        http=BoundedProtocol,
         ws="none",
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,

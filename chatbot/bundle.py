@@ -33,6 +33,8 @@ CONFIG: Final = "config.json"
 CARD: Final = "README.md"
 WEIGHTS: Final = ("generator.safetensors", "discriminator.safetensors")
 _KEYS: Final = {"format", "vocabulary_size", "limits", "generator", "discriminator", "info", "files"}
+_OWN_DIGEST: Final = "sha256"
+"""Of config.json itself; bundles written before there was one have none."""
 _LARGEST: Final = 2**20
 _DEEPEST: Final = 256
 """No model has larger sizes or more layers: a config that says so is damaged, or means to keep the machine busy."""
@@ -63,8 +65,16 @@ def save_bundle(bundle: Bundle, directory: Path, *, compact: bool = False) -> No
     """Write `bundle` at `directory`, whole or not at all; an older bundle there is replaced.
 
     `compact` rounds matrices to a byte for each weight: a quarter of the size, no longer exactly the same model.
-    Raises BundleError when something else than a bundle is in the way, which is left as it is.
+    Raises BundleError when something else than a bundle is in the way, which is left as it is, or it cannot be written.
     """
+    try:
+        _save(bundle, directory, compact)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BundleError(f"{directory}: cannot be written ({reason})") from error
+
+
+def _save(bundle: Bundle, directory: Path, compact: bool) -> None:
     directory = directory.resolve()  # through a symlink, or "."
     if directory.exists() and not (directory.is_dir() and (_is_bundle(directory) or not any(directory.iterdir()))):
         raise BundleError(f"{directory}: in the way and not a bundle, so it is not replaced")
@@ -88,6 +98,7 @@ def save_bundle(bundle: Bundle, directory: Path, *, compact: bool = False) -> No
             "info": bundle.info,
             "files": {path.name: _sha256(path) for path in sorted(fresh.iterdir()) if path.name != CARD},
         }
+        config[_OWN_DIGEST] = _config_digest(config)
         (fresh / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         for path in (*fresh.iterdir(), fresh):
             _flush(path)
@@ -136,6 +147,9 @@ def _load(directory: Path, device: torch.device | str) -> Bundle:
         if model is not None:
             _load_weights(model, directory / name, device, compact=config["format"] > _PLAIN)
             model.eval()
+    # Last, since what does not fit says more than that; this finds what fits and is not what was written.
+    if config.get(_OWN_DIGEST, digest := _config_digest(config)) != digest:
+        raise BundleError(f"{directory / CONFIG}: was altered (sha256 differs)")
     card = directory / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     return Bundle(generator, discriminator, tokenizer, limits, text, config["info"])
@@ -171,6 +185,11 @@ def _refuse_links(directory: Path) -> None:
             raise BundleError(f"{path}: is a link that leads out of the bundle, expected a file")
 
 
+def _config_digest(config: dict[str, Any]) -> str:
+    values = {key: value for key, value in config.items() if key != _OWN_DIGEST}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def bundle_digest(directory: Path) -> str:
     """Return the sha256 (hex) that identifies the checkpoint: weights, tokenizer and shapes, but not the card."""
     config = read_config(directory)
@@ -180,7 +199,7 @@ def bundle_digest(directory: Path) -> str:
 
 def _describe(config: dict[str, Any], path: Path) -> tuple[Limits, Seq2SeqGenerator, Discriminator | None]:
     """Return the limits and the models that `config` describes, on the meta device: shapes, and no memory taken yet."""
-    _expect_keys(config, _KEYS, f"{path}: ")
+    _expect_keys({key: value for key, value in config.items() if key != _OWN_DIGEST}, _KEYS, f"{path}: ")
     _expect_keys(config["limits"], {f.name for f in fields(Limits)}, f"{path}: limits: ")
     _expect_keys(config["info"], None, f"{path}: info: ")
     _expect_sizes({"vocabulary_size": config["vocabulary_size"]}, f"{path}: ")

@@ -109,7 +109,7 @@ def _read_parquet(source: Path) -> _Rows:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, _as_json(row), f"{source}, row {number}"
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeError, OverflowError) as error:  # text that is none, dates that Python has not
         raise ContextError(f"{source}: not Parquet that can be read ({error})") from None
 
 

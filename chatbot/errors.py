@@ -9,6 +9,10 @@ class RejoinderError(Exception):
     exit_status: ClassVar[int] = 1
     """Of the command line: 1, it failed; 2, it was called wrongly."""
 
+    def __str__(self) -> str:
+        """Return the sentence on one line, though a file's own words in it may have several."""
+        return " ".join(part.strip() for part in super().__str__().splitlines())
+
 
 class TokenizerError(RejoinderError):
     """The tokenizer file cannot be read or was not made by Rejoinder."""

@@ -87,7 +87,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise RejoinderError(f"{path}: in the way, and not a journal of this version; delete it to begin anew")
@@ -113,7 +113,7 @@ def _keep_whole_lines(path: Path) -> int:
                 break
             try:
                 json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 break
             count += 1
             end += len(line)

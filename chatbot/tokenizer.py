@@ -62,11 +62,23 @@ class Tokenizer:
     def load(cls, path: Path) -> "Tokenizer":
         """Read a `tokenizer.json`. Raises TokenizerError when it is missing or not one of ours."""
         try:
-            return cls(tokenizers.Tokenizer.from_file(str(path)))
+            tokenizer = cls(tokenizers.Tokenizer.from_file(str(path)))
+            tokenizer._check()
+            return tokenizer
         except TokenizerError as error:
             raise TokenizerError(f"{path}: {error}") from None
         except Exception as error:  # the library raises bare Exception for every fault of the file
             raise TokenizerError(f"{path}: cannot be read as a tokenizer ({error})") from None
+
+    def _check(self) -> None:
+        """Raise TokenizerError unless the ids are those below the vocabulary's size, each of some bytes."""
+        ids = sorted(self._bpe.get_vocab().values())
+        if ids != list(range(self.vocabulary_size)):
+            raise TokenizerError(f"the ids are not 0 to {self.vocabulary_size - 1}, each once")
+        alphabet = set(_byte_alphabet())
+        for token in range(len(RESERVED), self.vocabulary_size):
+            if not alphabet.issuperset(text := str(self._bpe.id_to_token(token))):
+                raise TokenizerError(f"token {token} is {text[:40]!r}, which stands for no bytes")
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`."""

@@ -9,6 +9,8 @@ The run state holds what only training needs (optimizers, random states, positio
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +68,7 @@ class Run:
             config = from_tree(tree.pop("config"))
         except FileNotFoundError:
             raise RunError(f"{directory}: no run to resume ({CONFIG} is missing)") from None
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read as a run's config ({error})") from None
         return cls(directory), config, tree
 
@@ -94,9 +96,9 @@ class Run:
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the run state; a kill at any moment leaves the old or the new one, whole."""
         kept = {name: self._size(name) for name in (METRICS, SAMPLES)}
-        temporary = self.directory / f".{STATE}.new"
-        torch.save({**state, "format": FORMAT, "files": kept}, temporary)
-        _replace(temporary, self.directory / STATE)
+        path = self.directory / STATE
+        with _told(path), whole_file(path) as file:
+            torch.save({**state, "format": FORMAT, "files": kept}, file)
 
     def load_state(self) -> dict[str, Any] | None:
         """Return the newest run state, None when the run was killed before its first; forget what was logged later."""
@@ -108,7 +110,8 @@ class Run:
             # Tensors and plain values only: a run state never runs code on loading.
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
-            raise RunError(f"{path}: cannot be read as a run state ({error})") from None
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            raise RunError(f"{path}: cannot be read as a run state ({reason})") from None
         if not isinstance(state, dict) or "files" not in state:
             raise RunError(f"{path}: cannot be read as a run state (it is something else)")
         found = state.pop("format", FORMAT)
@@ -124,7 +127,8 @@ class Run:
             self._writer, self._written = None, ""
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
-        with (self.directory / name).open("a", encoding="utf-8") as file:
+        path = self.directory / name
+        with _told(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def _size(self, name: str) -> int:
@@ -143,7 +147,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _replace(temporary: Path, path: Path) -> None:
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Raise RunError when `path` cannot be written: the run goes on from its last state once there is room."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch.save tells a full disk in its own words
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+        raise RunError(f"{path}: cannot be written ({reason}); continue the run with --resume") from error

@@ -29,7 +29,10 @@ async def _service(request: Request) -> ChatService:
 Service = Annotated[ChatService, Depends(_service)]
 
 
-@router.post("/chat/completions", response_model=Completion)
+_STREAM = {"description": "The completion; with `stream`, its chunks.", "content": {"text/event-stream": {}}}
+
+
+@router.post("/chat/completions", response_model=Completion, responses={200: _STREAM})
 async def create_completion(body: CompletionRequest, request: Request, service: Service) -> Completion | Response:
     """Answer a history of messages, whole or, with `stream`, as server-sent events."""
     if body.stream:

@@ -13,7 +13,10 @@ from app.wire import Text
 router = APIRouter(prefix="/v1/exports", tags=["exports"])
 
 
-@router.get("/{kind}")
+_CONTENT = {"description": "The rows.", "content": {media_type: {} for media_type in MEDIA_TYPES.values()}}
+
+
+@router.get("/{kind}", response_class=StreamingResponse, responses={200: _CONTENT})
 def export(
     kind: Kind,
     database: Opened,

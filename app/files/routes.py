@@ -24,6 +24,7 @@ async def _service(request: Request) -> FileService:
 Service = Annotated[FileService, Depends(_service)]
 
 
+_MEDIA_TYPE = "application/jsonl"
 _FORM = {
     "type": "object",
     "required": ["file", "purpose"],
@@ -49,10 +50,14 @@ def get_file(file_id: FileId, session: Reading, service: Service, caller: Asking
     return service.get(session, file_id, caller)
 
 
-@router.get("/{file_id}/content")
+@router.get(
+    "/{file_id}/content",
+    response_class=FileResponse,
+    responses={200: {"description": "The content.", "content": {_MEDIA_TYPE: {}}}},
+)
 def get_content(file_id: FileId, session: Reading, service: Service, caller: Asking) -> FileResponse:
     """Send a file's content."""
-    return FileResponse(service.content(session, file_id, caller), media_type="application/jsonl")
+    return FileResponse(service.content(session, file_id, caller), media_type=_MEDIA_TYPE)
 
 
 @router.delete("/{file_id}")

@@ -70,7 +70,7 @@ def join(body: JoinRequest, session: Writing) -> NewRaterSession:
     return service.join(session, body)
 
 
-@router.get("/rate/join/{token}")
+@router.get("/rate/join/{token}", status_code=303, response_class=RedirectResponse)
 def follow_link(
     request: Request,
     token: Annotated[Text, Path(max_length=128)],

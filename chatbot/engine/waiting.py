@@ -4,7 +4,7 @@ Sizes count replies to be drawn (lanes), not requests.
 """
 
 import math
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -36,28 +36,40 @@ class WaitingLine(Generic[T]):
     """Requests in the order in which they are to begin: interactive first, models in turn, a model's oldest first."""
 
     def __init__(self, capacity: int) -> None:
+        """Let at most `capacity` replies of each class wait."""
         self._capacity = capacity
         # A model that was served goes to the end of its class: dictionaries keep the order.
         self._classes: tuple[OrderedDict[str, deque[Waiting[T]]], ...] = (OrderedDict(), OrderedDict())
-        self.size = 0
-        """Replies that wait."""
+        self._sizes: tuple[Counter[str], ...] = (Counter(), Counter())
+
+    @property
+    def size(self) -> int:
+        """Return how many replies wait."""
+        return sum(self.waiting(urgency) for urgency in Urgency)
 
     def __iter__(self) -> Iterator[Waiting[T]]:
         for models in self._classes:
             for line in models.values():
                 yield from line
 
-    def has_room(self, size: int) -> bool:
-        """Say whether `size` more replies may wait.
+    def waiting(self, urgency: Urgency, model: str | None = None) -> int:
+        """Return how many replies of a class wait, of one model or of all."""
+        sizes = self._sizes[urgency]
+        return sizes.total() if model is None else sizes[model]
 
-        An empty queue takes any number, else a small capacity could refuse a large request for ever.
+    def has_room(self, size: int, model: str, urgency: Urgency, most: float = math.inf) -> bool:
+        """Say whether `size` more replies may wait in a class, and not more than `most` of it for `model`.
+
+        Where nothing waits there is room for any number, else a small bound could refuse a large request for ever.
+        Lists that are worked through take no room from those who sit before the screen.
         """
-        return self.size == 0 or self.size + size <= self._capacity
+        waiting, same = self.waiting(urgency), self.waiting(urgency, model)
+        return (not waiting or waiting + size <= self._capacity) and (not same or same + size <= most)
 
     def add(self, waiting: Waiting[T]) -> None:
         """Let a request wait behind those of its class and model."""
         self._classes[waiting.urgency].setdefault(waiting.model, deque()).append(waiting)
-        self.size += waiting.size
+        self._sizes[waiting.urgency][waiting.model] += waiting.size
 
     def take(self, fits: Callable[[Waiting[T]], bool]) -> Waiting[T] | None:
         """Remove and return the next request for whose model there is room; None when there is none.
@@ -72,7 +84,7 @@ class WaitingLine(Generic[T]):
                         models.move_to_end(model)
                     else:
                         del models[model]
-                    self.size -= waiting.size
+                    self._count_out(waiting)
                     return waiting
         return None
 
@@ -88,8 +100,15 @@ class WaitingLine(Generic[T]):
                     models[model] = left
                 else:
                     del models[model]
-        self.size -= sum(waiting.size for waiting in removed)
+        for waiting in removed:
+            self._count_out(waiting)
         return removed
+
+    def _count_out(self, waiting: Waiting[T]) -> None:
+        sizes = self._sizes[waiting.urgency]
+        sizes[waiting.model] -= waiting.size
+        if not sizes[waiting.model]:
+            del sizes[waiting.model]
 
     def expire(self, now: float) -> list[Waiting[T]]:
         """Remove and return the requests whose deadline has passed."""

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from fastapi.testclient import TestClient
 
 from app.errors import BadRequestError, OverloadedError, answer, parameter
 
@@ -30,3 +31,12 @@ def test_overload_says_when_to_try_again() -> None:
 )
 def test_fields_are_named_as_the_client_would(location: tuple[int | str, ...], name: str | None) -> None:
     assert parameter(location) == name
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/v1/files", "GET, POST"), ("/v1/files/x", "DELETE, GET"), ("/v1/studies/x/start", "POST")]
+)
+def test_an_address_tells_all_methods_that_it_answers(standing_client: TestClient, path: str, allowed: str) -> None:
+    response = standing_client.put(path)
+    assert response.status_code == 405
+    assert response.headers.get_list("allow") == [allowed]

@@ -43,7 +43,7 @@ def run(work: Callable[[Generation], Coroutine[Any, Any, None]], *bots: FakeBot,
 
     async def whole() -> None:
         engines = settings.pop("engines", None) or [ThreadEngine(bots)]
-        generation = Generation(engines, Models(), **{"capacity": 8, "lanes": 4, **settings})
+        generation = Generation(engines, Models(), **{"capacity": 8, "lanes": 4, "patience": 100.0, **settings})
         await generation.start()
         try:
             async with asyncio.timeout(20):

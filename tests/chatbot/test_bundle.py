@@ -51,6 +51,7 @@ def original(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> 
 def change_config(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = directory / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("sha256", None)  # as in bundles written before there was one: what is wrong must be found out otherwise
     change(config)
     path.write_text(json.dumps(config), encoding="utf-8")
 
@@ -269,6 +270,16 @@ def test_a_config_that_is_none_is_named(made: Path, content: bytes) -> None:
     (made / "config.json").write_bytes(content)
 
     with pytest.raises(BundleError, match=r"config\.json"):
+        load_bundle(made)
+
+
+def test_a_config_that_fits_and_is_not_what_was_written(made: Path) -> None:
+    path = made / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["limits"]["reply_tokens"] += 1
+    path.write_text(json.dumps(config), encoding="utf-8")
+
+    with pytest.raises(BundleError, match=r"config\.json: was altered"):
         load_bundle(made)
 
 

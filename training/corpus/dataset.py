@@ -129,9 +129,20 @@ class PreparedDataset:
         if name not in SPLITS:
             raise CorpusError(f"unknown split {name!r}: expected one of {', '.join(SPLITS)}")
         split = Split(**{array: _load(self.path / name / f"{array}.npy") for array in ARRAYS})
-        if split.turns[-1] != len(split.tokens) or split.dialogues[-1] != len(split.turns) - 1:
+        if not _belong_together(split):
             raise CorpusError(f"{self.path / name}: the arrays do not belong together; prepare the data again")
         return split
+
+
+def _belong_together(split: Split) -> bool:
+    """Say whether turns divide the tokens, dialogues the turns, and each pair is a turn with others before it."""
+    for bounds, end in ((split.turns, len(split.tokens)), (split.dialogues, len(split.turns) - 1)):
+        if not len(bounds) or bounds[0] != 0 or bounds[-1] != end or (np.diff(bounds) < 1).any():
+            return False
+    if split.pairs.shape[1] != 2:
+        return False
+    first, reply = split.pairs[:, 0], split.pairs[:, 1]
+    return bool(((first >= 0) & (first < reply) & (reply < len(split.turns) - 1)).all())
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -155,7 +166,7 @@ def read_description(path: Path) -> dict[str, Any]:
 def _load(path: Path) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy reads the header as Python, which raises many kinds
         raise CorpusError(f"{path}: cannot be read as an array ({error})") from None
     expected, dimensions = ARRAYS[path.stem], 2 if path.stem == "pairs" else 1
     if array.dtype.str != expected or array.ndim != dimensions:

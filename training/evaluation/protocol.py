@@ -284,7 +284,7 @@ def _claim(out: Path, wanted: dict[str, Any], device: torch.device) -> dict[str,
         write_atomically(path, (json.dumps(parameters, indent=1, ensure_ascii=False) + "\n").encode())
     except OSError as error:
         raise RunError(f"{out}: cannot be used ({error.strerror})") from None
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:
         raise RunError(f"{path}: cannot be read as an evaluation's parameters ({error})") from None
     return parameters
 

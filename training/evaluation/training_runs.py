@@ -5,6 +5,7 @@ Knows `metrics.jsonl`; reads no weights and judges nothing.
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +46,7 @@ def _series(path: Path) -> dict[str, list[tuple[float, float]]]:
         try:
             row = json.loads(line)
             step, stage = float(row["step"]), str(row["stage"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue  # the last line of a run that is still being written
         for name, value in row.items():
             if (name in _SHOWN or _ANY in name) and _is_number(value):
@@ -55,7 +56,7 @@ def _series(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -4,7 +4,7 @@ Files may be cut off in mid-line, since a run may still be writing them: lines t
 """
 
 import json
-import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,4 +100,4 @@ def _object(path: Path) -> dict[str, Any] | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

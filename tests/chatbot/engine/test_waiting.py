@@ -55,10 +55,46 @@ def test_a_model_without_room_keeps_nobody_elses_waiting_and_is_not_overtaken_wi
 
 def test_the_queue_is_bounded_but_takes_anything_when_empty() -> None:
     waiting = line(capacity=4)
-    assert waiting.has_room(50)
+    assert waiting.has_room(50, "m", NOW)
     waiting.add(Waiting("a", "m", 3, NOW, 0.0))
-    assert waiting.has_room(1)
-    assert not waiting.has_room(2)
+    assert waiting.has_room(1, "n", NOW)
+    assert not waiting.has_room(2, "n", NOW)
+
+
+def test_lists_take_no_room_from_those_before_the_screen() -> None:
+    waiting = line(("list", "m", 4, LATER), capacity=4)
+    assert not waiting.has_room(1, "m", LATER)
+    assert waiting.has_room(4, "m", NOW)
+
+
+def test_a_models_own_bound_is_kept_and_other_models_do_not_count() -> None:
+    waiting = line(("a", "m", 3, NOW), ("b", "n", 9, NOW))
+    assert waiting.has_room(1, "m", NOW, most=4)
+    assert not waiting.has_room(2, "m", NOW, most=4)
+    assert waiting.has_room(50, "k", NOW, most=4)  # of it none waits
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("xy"), st.integers(1, 9), st.sampled_from([NOW, LATER]), st.booleans()), max_size=60
+    ),
+    st.integers(1, 20),
+    st.integers(1, 20),
+)
+def test_what_is_let_in_never_passes_the_bounds_but_by_one_that_found_nobody_waiting(
+    arrivals: list[tuple[str, int, Urgency, bool]], capacity: int, most: int
+) -> None:
+    waiting: WaitingLine[int] = WaitingLine(capacity)
+    for number, (model, size, urgency, served) in enumerate(arrivals):
+        if served:
+            waiting.take(lambda _: True)
+        if waiting.has_room(size, model, urgency, most):
+            alone = not waiting.waiting(urgency, model)
+            waiting.add(Waiting(number, model, size, urgency, 0.0))
+            assert alone or waiting.waiting(urgency, model) <= most
+        else:
+            assert waiting.waiting(urgency) + size > capacity or waiting.waiting(urgency, model) + size > most
+        assert waiting.size == sum(one.size for one in waiting)
 
 
 def test_who_waited_too_long_or_left_is_taken_out() -> None:
