@@ -32,6 +32,7 @@ def serve(
     """
     import asyncio
 
+    from app.chat.guarding import Guard
     from app.migration import migrate_database
     from app.server import run_server
 
@@ -39,7 +40,8 @@ def serve(
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
-    migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames
+    Guard.of(settings)  # the app does both too; here a fault is one line and not a stack of frames
+    migrate_database(settings.database)
     listening = _listen(settings.host, settings.port)
 
     def announce(names: str) -> None:

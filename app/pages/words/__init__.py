@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from app.pages.words import arena, batches, board, chat, dimensions, layout, models, rating, studies
+from app.pages.words import arena, batches, board, chat, dimensions, layout, models, rating, reference, studies
 
 GROUPS: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "chat": chat.WORDS,
@@ -14,6 +14,7 @@ GROUPS: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "batches": batches.WORDS,
     "models": models.WORDS,
     "arena": {language: {**rating.WORDS[language], **arena.WORDS[language]} for language in layout.WORDS},
+    "reference": reference.WORDS,
     "errors": {"en": {}, "zh": {}},
 }
 """Each page's words; those of the layout are on all of them."""
