@@ -17,8 +17,8 @@ _WRITERS: Final[Mapping[str, Callable[[Bundle, Path], None]]] = {
     "ct2": write_ctranslate2,
     "onnx": write_onnx,
 }
-_EXPRESSED_BY: Final = {"hf": ("transformer",), "ct2": ("transformer",), "onnx": ("transformer", "recurrent")}
-"""No stock class of transformers or CTranslate2 has a recurrent decoder that attends to its context."""
+_TRANSFORMERS_ONLY: Final = ("hf", "ct2")
+"""No class of theirs has a recurrent decoder that attends to its context. A graph of ONNX can be anything."""
 
 
 def export_bundle(directory: Path, target: str, out: Path) -> None:
@@ -34,8 +34,8 @@ def export_bundle(directory: Path, target: str, out: Path) -> None:
         raise ExportError(f"{out}: is there already, expected a new or an empty directory")
     bundle = load_bundle(directory)
     architecture = bundle.generator.trunk.config.architecture
-    if architecture not in _EXPRESSED_BY[target]:
-        possible = [name for name, architectures in _EXPRESSED_BY.items() if architecture in architectures]
+    if target in _TRANSFORMERS_ONLY and architecture != "transformer":
+        possible = [name for name in _WRITERS if name not in _TRANSFORMERS_ONLY]
         raise ExportError(
             f"{directory}: a {architecture} generator cannot be expressed as {target}, "
             f"expected --to {_either(possible)}"
