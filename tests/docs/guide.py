@@ -52,9 +52,7 @@ def follow(name: str, where: Path, *, sources: Path = ROOT) -> str:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
         elif block.language == "diff":
-            patch = ["git", "apply", "--recount", "-C1", "-"]
-            done = subprocess.run(patch, cwd=where, input=block.text, text=True, capture_output=True, check=False)
-            assert done.returncode == 0, f"{done.stderr}\n{block.text}"
+            apply(block.text, where)
         elif block.language == "sh":
             commands.append(block.text)
     programs = where / ".programs"
@@ -68,7 +66,6 @@ def follow(name: str, where: Path, *, sources: Path = ROOT) -> str:
         "PYTHONPATH": str(sources),
         "OMP_NUM_THREADS": "1",
         "REJOINDER_DRAIN_SECONDS": "0",
-        "GIT_CEILING_DIRECTORIES": str(where.parent),
     }
     done = subprocess.run(
         ["bash", "-c", "\n".join(commands)],
@@ -82,6 +79,20 @@ def follow(name: str, where: Path, *, sources: Path = ROOT) -> str:
     )
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
+
+
+def apply(patch: str, where: Path) -> None:
+    """Make the changes of a unified diff of one file; what is to be changed is found by its lines, not by numbers."""
+    header, *hunks = re.split(r"^@@.*\n", patch, flags=re.MULTILINE)
+    [name] = re.findall(r"^\+\+\+ b/(.+)$", header, re.MULTILINE)
+    path = where / name
+    text = path.read_text(encoding="utf-8")
+    for hunk in hunks:
+        lines = hunk.splitlines(keepends=True)
+        old, new = ("".join(line[1:] for line in lines if line[0] in kept) for kept in (" -", " +"))
+        assert text.count(old) == 1, f"{name}: found {text.count(old)} times, expected once:\n{old}"
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
 
 
 def lines_of_code(name: str) -> int:

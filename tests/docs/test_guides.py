@@ -27,6 +27,38 @@ def test_from_data_to_a_rated_model(tmp_path: Path) -> None:
     assert "feedback" in read_config(tmp_path / "runs" / "liked" / "bundle")["info"]
 
 
+@pytest.mark.timeout(900)
+def test_adding_an_objective(tmp_path: Path) -> None:
+    copy_sources(tmp_path)
+    follow("adding-an-objective", tmp_path, sources=tmp_path)
+    lines = (tmp_path / "runs" / "raft" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    adversarial = [row for row in rows if row["stage"] == "adversarial" and "reward" in row]
+    assert len(adversarial) > 1
+    assert all(0 < row["reward"] < 1 and row["g_loss"] > 0 for row in adversarial)
+
+
+@pytest.mark.timeout(900)
+def test_adding_a_generator(tmp_path: Path) -> None:
+    copy_sources(tmp_path)
+    follow("adding-a-generator", tmp_path, sources=tmp_path)
+    config = read_config(tmp_path / "runs" / "plain" / "bundle")
+    assert config["generator"]["architecture"] == config["discriminator"]["architecture"] == "plain"
+    [answer] = (tmp_path / "replies.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(answer)["replies"][0]["text"]
+    assert (tmp_path / "plain-onnx" / "step.onnx").is_file()
+
+
+@pytest.mark.timeout(900)
+def test_adding_a_rating_kind(tmp_path: Path) -> None:
+    copy_sources(tmp_path)
+    follow("adding-a-rating-kind", tmp_path, sources=tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert all(set(system["dimensions"]) == {"polite", "on_brand"} for system in results["systems"])
+    rating = json.loads((tmp_path / "rating.json").read_text(encoding="utf-8"))
+    assert (rating["dimension"], rating["value"]) == ("polite", 4)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)

@@ -265,7 +265,7 @@ def test_studies_judge_the_model_as_it_is(
     created = client.post("/v1/studies", json={"slug": "s", "title": "S", "protocol": {"kind": "turing", "k": 1}})
     assert created.status_code == 201, created.text
     systems = [{"kind": "human"}, {"kind": "model", "model": "fake"}]
-    items = {"contexts": [{"turns": ["hello"], "replies": {"human": "hi"}}], "systems": systems}
+    items = {"contexts": [{"turns": ["hello"], "reply": "hi"}], "systems": systems}
     added = client.post("/v1/studies/s/items", json=items)
     assert added.status_code == 201, added.text
     assert loop in {row["text"] for row in rows(client, "response")}
