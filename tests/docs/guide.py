@@ -74,7 +74,7 @@ def follow(name: str, where: Path, *, sources: Path = ROOT) -> str:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=580,
+        timeout=880,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:]
