@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from chatbot.bundle import CARD, Bundle
+from chatbot.export.source import own_generator
 from chatbot.export.tokenizer import shared_tokenizer
 from chatbot.generator.transformer import DecoderLayer, EncoderLayer, SelfAttention, TransformerTrunk
 from chatbot.generator.trunk import MARKED_TURNS, CrossAttention, FeedForward
@@ -23,7 +24,7 @@ def write_ctranslate2(bundle: Bundle, directory: Path) -> None:
     """Write model, vocabularies, tokenizer and card into `directory`. Raises ModuleNotFoundError."""
     from ctranslate2.specs import TransformerSpec, common_spec
 
-    generator = bundle.generator
+    generator = own_generator(bundle)
     trunk = cast(TransformerTrunk, generator.trunk)
     shape = trunk.config
     spec = TransformerSpec.from_config(

@@ -11,6 +11,7 @@ from chatbot.errors import ExportError
 from chatbot.export.ct2 import write_ctranslate2
 from chatbot.export.hf import write_hugging_face
 from chatbot.export.onnx_graphs import write_onnx
+from chatbot.export.source import own_generator
 
 _WRITERS: Final[Mapping[str, Callable[[Bundle, Path], None]]] = {
     "hf": write_hugging_face,
@@ -33,7 +34,7 @@ def export_bundle(directory: Path, target: str, out: Path) -> None:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ExportError(f"{out}: is there already, expected a new or an empty directory")
     bundle = load_bundle(directory)
-    architecture = bundle.generator.trunk.config.architecture
+    architecture = own_generator(bundle).trunk.config.architecture
     if target in _TRANSFORMERS_ONLY and architecture != "transformer":
         possible = [name for name in _WRITERS if name not in _TRANSFORMERS_ONLY]
         raise ExportError(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from chatbot.bundle import CARD, Bundle
 from chatbot.export.gpt2_decoder import Widened, decoder_weights
+from chatbot.export.source import own_generator
 from chatbot.export.tokenizer import fast_tokenizer
 from chatbot.generator.transformer import EncoderLayer, TransformerTrunk
 from chatbot.generator.trunk import MARKED_TURNS
@@ -29,11 +30,12 @@ _EPSILON: Final = nn.LayerNorm(1).eps
 def write_hugging_face(bundle: Bundle, directory: Path) -> None:
     """Write model, tokenizer, generation config and card into `directory`. Raises ModuleNotFoundError."""
     transformers: Any = import_module("transformers")  # partly typed
-    trunk = cast(TransformerTrunk, bundle.generator.trunk)
+    generator = own_generator(bundle)
+    trunk = cast(TransformerTrunk, generator.trunk)
     widened = Widened(trunk.config.width, trunk.config.heads)
     model = transformers.AutoModelForSeq2SeqLM.from_config(_config(bundle, widened))
     weights = dict(_encoder_weights(trunk))
-    weights |= {f"decoder.{key}": value for key, value in decoder_weights(bundle.generator, widened)}
+    weights |= {f"decoder.{key}": value for key, value in decoder_weights(generator, widened)}
     # Every number of the encoder goes on as it is; the decoder's further ones are zero.
     weights["enc_to_dec_proj.weight"] = widened.columns(torch.eye(widened.width)).T
     weights["enc_to_dec_proj.bias"] = torch.zeros(widened.outer)
@@ -60,7 +62,7 @@ def write_hugging_face(bundle: Bundle, directory: Path) -> None:
 
 def _config(bundle: Bundle, widened: Widened) -> Any:
     transformers: Any = import_module("transformers")
-    shape = bundle.generator.trunk.config
+    shape = own_generator(bundle).trunk.config
     tokens = {"pad_token_id": PAD, "bos_token_id": START, "eos_token_id": TURN}
     encoder = transformers.MegatronBertConfig(
         vocab_size=bundle.tokenizer.vocabulary_size,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from chatbot.bundle import CARD, Bundle
+from chatbot.export.source import own_generator
 from chatbot.export.tokenizer import shared_tokenizer
 from chatbot.generator.interface import Part, State
 from chatbot.generator.seq2seq import Seq2SeqGenerator
@@ -58,7 +59,7 @@ def write_onnx(bundle: Bundle, directory: Path) -> None:
     """Write both graphs, the tokenizer, what the graphs' ends mean, and a card. Raises ModuleNotFoundError."""
     import onnx
 
-    generator = bundle.generator
+    generator = own_generator(bundle)
     context = torch.full((2, 5), TURN)
     context[0, 3:] = PAD
     tokens = torch.full((2,), START)
