@@ -164,6 +164,7 @@ class TransformerTrunk(Trunk):
         lanes = torch.arange(len(embedded), device=embedded.device)
         x = self.dropout(embedded + self.reply_positions(state.position))[:, None]
         cache = state.cache
+        put = _scatter if torch.onnx.is_in_onnx_export() else _assign
         length = cache[0][0].shape[2] if cache else self.reply_tokens  # a view of the part in use is enough
         seen_before = torch.arange(length, device=embedded.device) <= state.position[:, None]
         if torch.is_grad_enabled():
@@ -175,17 +176,19 @@ class TransformerTrunk(Trunk):
                 shape = (key.shape[0], key.shape[1], self.reply_tokens, key.shape[3])
                 cache = [*cache, (key.new_zeros(shape), key.new_zeros(shape))]
             keys, values = cache[index]
-            _write(keys, lanes, state.position, key)
-            _write(values, lanes, state.position, value)
+            put(keys, lanes, state.position, key)
+            put(values, lanes, state.position, value)
             seen = attend(query, keys, values, seen_before[:, None, None, :])
             x = layer.finish(x, seen, memory, state.mask)
         hidden = self.decoder_norm(x)[:, 0]
         return hidden, TransformerState(state.memory, state.mask, cache, state.position + 1)
 
 
-def _write(cache: Tensor, lanes: Tensor, position: Tensor, new: Tensor) -> None:
+def _assign(cache: Tensor, lanes: Tensor, position: Tensor, new: Tensor) -> None:
     """Put new [B, H, 1, D/H] into cache [B, H, T, D/H] at each lane's position [B]."""
-    if torch.onnx.is_in_onnx_export():  # ONNX has this form only, which costs twice the time here
-        cache.scatter_(2, position[:, None, None, None].expand_as(new), new)
-    else:
-        cache[lanes, :, position] = new[:, :, 0]
+    cache[lanes, :, position] = new[:, :, 0]
+
+
+def _scatter(cache: Tensor, lanes: Tensor, position: Tensor, new: Tensor) -> None:
+    """Do the same in the one form that ONNX has; here it takes twice the time."""
+    cache.scatter_(2, position[:, None, None, None].expand_as(new), new)
