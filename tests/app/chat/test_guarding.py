@@ -262,7 +262,7 @@ def test_studies_judge_the_model_as_it_is(
     client, bot = served
     loop = f"Studies see all. {LOOP}"
     say(bot, loop)
-    created = client.post("/v1/studies", json={"slug": "s", "title": "S", "protocol": {"kind": "turing", "k": 1}})
+    created = client.post("/v1/studies", json={"slug": "s", "title": "S", "protocol": {"kind": "pair", "k": 1}})
     assert created.status_code == 201, created.text
     systems = [{"kind": "human"}, {"kind": "model", "model": "fake"}]
     items = {"contexts": [{"turns": ["hello"], "reply": "hi"}], "systems": systems}
