@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import rejoinder
 from chatbot.bundle import CONFIG
 from chatbot.errors import BundleError, ExportError
 from chatbot.export.exporting import export_bundle
@@ -62,3 +63,17 @@ def test_a_fault_half_way_leaves_nothing(
     with pytest.raises(OSError, match="the disk is full"):
         export_bundle(bundle_directory, "onnx", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_the_command_line_exports_a_bundle_beside_judgements(
+    bundle_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["export", str(bundle_directory), "--to", "onnx", "--out", str(tmp_path / "out")]
+    for more, status in ([], 0), (["--study", "s"], 2), ([], 1):  # the last time it is there already
+        with pytest.raises(SystemExit) as ended:
+            rejoinder.main([*arguments, *more])
+        assert ended.value.code == status
+    said = capsys.readouterr()
+    assert said.out == f"{tmp_path / 'out'}: written; its README.md shows how to use it\n"
+    assert "--to writes a bundle" in said.err
+    assert "is there already" in said.err
