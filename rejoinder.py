@@ -537,8 +537,13 @@ def leaderboard(
 
 @app.command()
 def export(
-    kind: Annotated[str, typer.Argument(help="judgements, battles, preference or thumbs.")],
-    out: Annotated[Path, typer.Option(help="File to write: .jsonl, .csv or .parquet.")],
+    what: Annotated[
+        str, typer.Argument(help="judgements, battles, preference or thumbs; with --to, a bundle's directory.")
+    ],
+    out: Annotated[Path, typer.Option(help="File to write: .jsonl, .csv or .parquet; with --to, a new directory.")],
+    to: Annotated[
+        str | None, typer.Option(help="Write a bundle for another runtime: hf (transformers), ct2 (CTranslate2), onnx.")
+    ] = None,
     study: Annotated[str | None, typer.Option(help="One study alone.")] = None,
     format: Annotated[  # noqa: A002 - the option's name is what users type
         str | None, typer.Option(help="jsonl, csv or parquet; by the file's ending without it.")
@@ -546,13 +551,28 @@ def export(
     state: Annotated[Path | None, typer.Option(help="Directory of the SQLite database.")] = None,
     database_url: Annotated[str | None, typer.Option(help="Database instead, as in REJOINDER_DATABASE_URL.")] = None,
 ) -> None:
-    """Write judgements to a file, each with its prompt, replies and systems; raters under names made for this file.
+    """Write judgements to a file, or a bundle for another runtime.
+
+    Judgements come each with its prompt, replies and systems; raters under names made for this file. A bundle's
+    directory gets a README.md that shows how to use it there.
 
     Example: rejoinder export preference --out preferences.jsonl
+
+    Example: rejoinder export runs/support/bundle --to ct2 --out support-ct2
     """
+    if to is not None:
+        if any(option is not None for option in (study, format, state, database_url)):
+            raise RequestError(
+                "--to writes a bundle, and --study, --format, --state, --database-url say nothing of one"
+            )
+        from chatbot.export.exporting import export_bundle
+
+        export_bundle(Path(what), to, out)
+        typer.echo(f"{out}: written; its README.md shows how to use it")
+        return
     from app.exports.commands import export as run
 
-    typer.echo(run(kind, out, format, study, state=state, database_url=database_url))
+    typer.echo(run(what, out, format, study, state=state, database_url=database_url))
 
 
 @app.command()

@@ -31,6 +31,7 @@ def serve(
     """
     import asyncio
 
+    from app.chat.guarding import Guard
     from app.keys.commands import has_usable_key
     from app.logs import configure_logging
     from app.migration import migrate_database
@@ -39,7 +40,8 @@ def serve(
     settings = with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
-    migrate_database(settings.database)  # the app does so too; here a fault is one line and not a stack of frames
+    Guard.of(settings)  # the app does both too; here a fault is one line and not a stack of frames
+    migrate_database(settings.database)
     listening = _listen(settings.host, settings.port)
 
     lacks_keys = settings.admits != "all" and not has_usable_key(settings)

@@ -17,6 +17,7 @@ from app.batches.routes import router as batches_router
 from app.batches.runs import BatchRuns
 from app.batches.service import BatchService
 from app.batches.work import BatchWork
+from app.chat.guarding import Guard
 from app.chat.routes import router as chat_router
 from app.chat.service import ChatService
 from app.database import Database
@@ -87,7 +88,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
         app.state.generation = drawing
         app.state.leaving = False
         app.state.settings = settings
-        app.state.chat = ChatService(drawing.models, drawing, database, settings)
+        app.state.chat = ChatService(drawing.models, drawing, database, settings, Guard.of(settings))
         app.state.filling = StudyFilling(app.state.chat, database)
         app.state.arena = Arena(app.state.chat, database)
         app.state.pages = PagesService(app.state.chat, database, settings)

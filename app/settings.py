@@ -69,6 +69,13 @@ class Settings(BaseSettings):
     """A stream that has nothing to tell for so long sends a comment, so that nobody in between closes it."""
     drain_seconds: float = Field(default=2.0, ge=0)
     """After SIGTERM the service is not ready, but still takes requests, for so long: the balancer must notice first."""
+    guards: bool = True
+    """Draw empty replies and loops anew, and refuse what holds a blocked word. No safety filter: a model imitates its
+    data."""
+    blocklist: Path | None = None
+    """Further blocked words: one a line, or between two slashes a regular expression."""
+    guard_hook: str | None = None
+    """`module:function`: called with the messages and each reply; returns None, or what is said instead."""
     anonymous: Admits | None = None
     """What may be done without a key: none, chat (talking, voting in the arena) or all. By default all where only this
     machine can ask, else none."""

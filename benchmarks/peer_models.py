@@ -5,7 +5,9 @@ as uncertain as a trained model's, and no model ends a reply before it is told t
 """
 
 import random
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,17 +62,17 @@ def save_peers(directory: Path, found: Tokenizer) -> None:
     """Write the BART of the same size to directory/hf and its int8 conversion to directory/ct2."""
     import ctranslate2
     import tokenizers
-    from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
+    transformers: Any = import_module("transformers")  # partly typed
     file = directory / "tokenizer.json"
     found.save(file)
     plain = tokenizers.Tokenizer.from_file(str(file))
     names = {plain.token_to_id(name): name for name in plain.get_vocab()}
-    fast = PreTrainedTokenizerFast(
+    fast = transformers.PreTrainedTokenizerFast(
         tokenizer_object=plain, pad_token=names[0], bos_token=names[1], eos_token=names[TURN], unk_token=names[0]
     )
     fast.save_pretrained(directory / "hf")
-    config = BartConfig(
+    config = transformers.BartConfig(
         vocab_size=VOCABULARY,
         d_model=256,
         encoder_layers=3,
@@ -88,7 +90,7 @@ def save_peers(directory: Path, found: Tokenizer) -> None:
         normalize_before=False,  # read by the converter; later versions of the configuration do not have it
     )
     torch.manual_seed(0)
-    model = BartForConditionalGeneration(config).eval()
+    model = transformers.BartForConditionalGeneration(config).eval()
     with torch.no_grad():
         model.final_logits_bias.copy_(build("T").bias[None])
     model.generation_config.forced_eos_token_id = None

@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ Answer = Callable[[Sequence[tuple[str, int]]], list[str]]
 def generate(directory: Path) -> Answer:
     """Answer by `transformers`' `generate`, several texts as one padded batch, to the longest reply asked for."""
     import torch
-    from transformers import BartForConditionalGeneration, PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(directory / "hf")
-    model = BartForConditionalGeneration.from_pretrained(directory / "hf").eval()
+    transformers: Any = import_module("transformers")  # partly typed
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(directory / "hf")
+    model = transformers.BartForConditionalGeneration.from_pretrained(directory / "hf").eval()
 
     @torch.inference_mode()
     def answer(asked: Sequence[tuple[str, int]]) -> list[str]:

@@ -22,6 +22,10 @@ class BundleError(RejoinderError):
     """The model directory is missing, truncated, altered or of another format version."""
 
 
+class ExportError(RejoinderError):
+    """A bundle cannot be written in the format that was asked for."""
+
+
 class RequestError(RejoinderError):
     """A request for replies cannot be met; `param` names the offending field."""
 

@@ -82,7 +82,11 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`."""
-        path.write_text(self._bpe.to_str(), encoding="utf-8")
+        path.write_text(self.to_json(), encoding="utf-8")
+
+    def to_json(self) -> str:
+        """Return what `tokenizer.json` holds, in the format of the `tokenizers` library."""
+        return str(self._bpe.to_str())
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without reserved ids."""

@@ -4,9 +4,10 @@ import dataclasses
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from app.chat.guarding import Guard, Told
 from app.chat.schemas import (
     FIRST_TOO_LARGE_SEED,
     IGNORED_FIELDS,
@@ -41,6 +42,7 @@ from chatbot.engine.waiting import Urgency
 from chatbot.messages import ModelCard
 from chatbot.request import Answer, Decoding, ReplyRequest, TokenLogprob
 
+NUL = "\x00"
 DRAWN_SEEDS = 2**53
 """Seeds that we draw stay below this, so that a client in JavaScript can send them back exactly."""
 
@@ -48,11 +50,23 @@ DRAWN_SEEDS = 2**53
 class DrawnStream:
     """The replies to one request while they are drawn: pieces of text, then all that is to be stored."""
 
-    def __init__(self, bot: ModelCard, request: ReplyRequest, stream: ReplyStream) -> None:
+    def __init__(
+        self,
+        bot: ModelCard,
+        request: ReplyRequest,
+        stream: ReplyStream,
+        guarded: "Callable[[Drawn, Mapping[int, str]], Awaitable[Drawn]]",
+        guard: Guard | None = None,
+    ) -> None:
         self.bot = bot
         self.request = request
         self.reply_ids = tuple(new_reply_id() for _ in range(request.n))
+        self.told: dict[int, str] = {}
+        """What the client was told of each reply by now."""
         self._stream = stream
+        self._guarded = guarded
+        self._withheld = guard is not None and (guard.wants_whole_replies or request.logprobs is not None)
+        self._watched = {place: Told(guard) for place in range(request.n)} if guard is not None else {}
         self._started = time.monotonic()
         self._first: Update | None = None
 
@@ -61,17 +75,31 @@ class DrawnStream:
         self._first = await self._stream.next(timeout)
 
     async def next(self, timeout: float) -> Update | None:
-        """Return what is new; None when there was nothing for `timeout` seconds. Raises what went wrong."""
+        """Return what may be told now; None when there was nothing for `timeout` seconds. Raises what went wrong."""
         if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return await self._stream.next(timeout)
+            update, self._first = self._first, None
+        else:
+            found = await self._stream.next(timeout)
+            if found is None:
+                return None
+            update = found
+        if self._withheld:  # tokens have texts, and a hook wants to see the whole
+            return Update(ended=update.ended)
+        texts = {}
+        for place, piece in update.texts.items():
+            text = piece.replace(NUL, "")
+            texts[place] = self._watched[place].add(text) if self._watched else text
+            self.told[place] = self.told.get(place, "") + texts[place]
+        for place in update.logprobs:
+            self.told.setdefault(place, "")
+        return Update(texts, update.logprobs, update.ended)
 
-    def drawn(self, ended: Answered) -> Drawn:
-        """Return the replies as they are stored."""
+    async def drawn(self, ended: Answered) -> Drawn:
+        """Return the replies as they are stored: those that a guard let pass, or what is told instead."""
         latency_ms = round((time.monotonic() - self._started) * 1000)
         count(tokens=sum(reply.tokens for reply in ended.answer.replies))
-        return Drawn(ended.model, self.request, storable(ended.answer), self.reply_ids, latency_ms)
+        drawn = Drawn(ended.model, self.request, storable(ended.answer), self.reply_ids, latency_ms)
+        return await self._guarded(drawn, self.told)
 
     def close(self) -> None:
         """Give the request up if it is still in work."""
@@ -81,8 +109,16 @@ class DrawnStream:
 class ChatService:
     """Answers histories with the loaded models."""
 
-    def __init__(self, models: Models, generation: Generation, database: Database, settings: Settings) -> None:
+    def __init__(
+        self,
+        models: Models,
+        generation: Generation,
+        database: Database,
+        settings: Settings,
+        guard: Guard | None = None,
+    ) -> None:
         self.models = models
+        self._guard = guard
         self._generation = generation
         self._store = ReplyStore(database)
         self._settings = settings
@@ -165,12 +201,16 @@ class ChatService:
             system_fingerprint=fingerprint(bot),
         )
 
-    async def draw(self, bot: ModelCard, histories: Sequence[Sequence[str]], sampling: Sampling) -> list[Drawn]:
+    async def draw(
+        self, bot: ModelCard, histories: Sequence[Sequence[str]], sampling: Sampling, *, guarded: bool = True
+    ) -> list[Drawn]:
         """Have the replies to `histories` drawn; history i gets `seed + i`, and a seed is chosen where none is given.
 
-        Raises BadRequestError, RequestError, OverloadedError or GenerationError.
+        Not `guarded`, they are as the model wrote them. Raises BadRequestError, RequestError, OverloadedError or
+        GenerationError.
         """
-        return await self._draw(bot, self._requests(bot, histories, sampling), Urgency.INTERACTIVE)
+        draw = self._draw if guarded else self._draw_as_it_comes
+        return await draw(bot, self._requests(bot, histories, sampling), Urgency.INTERACTIVE)
 
     async def stream(self, body: CompletionRequest) -> "DrawnStream":
         """Have the replies to a history of messages drawn, told as they come.
@@ -179,7 +219,12 @@ class ChatService:
         """
         bot, request = self._completion(body)
         note(model=bot.name)
-        stream = DrawnStream(bot, request, self._generation.stream(bot.name, request))
+
+        async def guarded(drawn: Drawn, told: Mapping[int, str]) -> Drawn:
+            [settled] = await self._settle(bot, [drawn], Urgency.INTERACTIVE, told)
+            return settled
+
+        stream = DrawnStream(bot, request, self._generation.stream(bot.name, request), guarded, self._guard)
         try:
             await stream.begin(self._settings.ping_seconds)
         except BaseException:
@@ -203,6 +248,18 @@ class ChatService:
 
     async def _draw(self, bot: ModelCard, requests: Sequence[ReplyRequest], urgency: Urgency) -> list[Drawn]:
         note(model=bot.name)
+        return await self._settle(bot, await self._draw_as_it_comes(bot, requests, urgency), urgency)
+
+    async def _settle(
+        self, bot: ModelCard, drawn: list[Drawn], urgency: Urgency, told: Mapping[int, str] | None = None
+    ) -> list[Drawn]:
+        if self._guard is None:
+            return drawn
+        return await self._guard.settle(drawn, lambda again: self._draw_as_it_comes(bot, again, urgency), told)
+
+    async def _draw_as_it_comes(
+        self, bot: ModelCard, requests: Sequence[ReplyRequest], urgency: Urgency
+    ) -> list[Drawn]:
         started = time.monotonic()
         answered = await self._generation.answer(bot.name, requests, urgency)
         latency_ms = round((time.monotonic() - started) * 1000)
@@ -367,5 +424,5 @@ def usage_of(drawn: Sequence[Drawn]) -> Usage:
 
 def storable(answer: Answer) -> Answer:
     """Drop U+0000 from the replies: a byte-level model can write it, PostgreSQL cannot store it."""
-    replies = tuple(dataclasses.replace(reply, text=reply.text.replace("\x00", "")) for reply in answer.replies)
+    replies = tuple(dataclasses.replace(reply, text=reply.text.replace(NUL, "")) for reply in answer.replies)
     return dataclasses.replace(answer, replies=replies)

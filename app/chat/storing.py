@@ -6,9 +6,9 @@ replies that come meanwhile gather for the next.
 
 import asyncio
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from sqlalchemy import exc
 from sqlalchemy.orm import Session
@@ -22,6 +22,19 @@ _MOST = 256
 """Requests stored together at most: the first of them waits for all."""
 
 
+REFUSAL: Final = "refusal"
+"""The system that says what is told in place of a reply; it is not the model's doing, nor to its credit."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which random stream a reply is from, or that no model wrote it."""
+
+    seed: int
+    choice: int
+    refused: bool = False
+
+
 @dataclass(frozen=True)
 class Drawn:
     """The replies to one request, drawn and not stored yet."""
@@ -31,6 +44,24 @@ class Drawn:
     answer: Answer
     reply_ids: tuple[str, ...]
     latency_ms: int
+    sources: Mapping[int, Provenance] = field(default_factory=dict)
+    """By place: where a reply is from that is not the one drawn there at first."""
+
+    def provenance(self, place: int) -> Provenance:
+        """Return where the reply at `place` is from."""
+        return self.sources.get(place, Provenance(self.request.seed, place))
+
+    def with_reply(self, place: int, reply: Reply, source: Provenance) -> "Drawn":
+        """Return the same with another reply at `place`."""
+        replies = [*self.answer.replies]
+        replies[place] = reply
+        answer = replace(self.answer, replies=tuple(replies))
+        return replace(self, answer=answer, sources={**self.sources, place: source})
+
+    def in_order(self, order: Sequence[int]) -> "Drawn":
+        """Return the same with the replies of the places `order`."""
+        answer = replace(self.answer, replies=tuple(self.answer.replies[place] for place in order))
+        return replace(self, answer=answer, sources={to: self.provenance(place) for to, place in enumerate(order)})
 
     @property
     def replies(self) -> list[tuple[str, Reply]]:
@@ -49,15 +80,18 @@ def keep(session: Session, drawn: Sequence[Drawn]) -> None:
         key = f"{one.bot.name}/{one.bot.digest}/{decoding}"
         if key not in systems:
             systems[key] = repository.checkpoint(session, one.bot.name, one.bot.digest, decoding)
+        sources = [one.provenance(place) for place in range(len(one.replies))]
+        if any(source.refused for source in sources) and REFUSAL not in systems:
+            systems[REFUSAL] = repository.system_without_weights(session, "baseline", REFUSAL)
         rows += [
             {
                 "id": reply_id,
-                "system_id": systems[key],
+                "system_id": systems[REFUSAL if source.refused else key],
                 "context_id": context,
                 "text": reply.text,
-                "seed": one.request.seed,
-                "choice": choice,
-                "finish_reason": reply.finish_reason,
+                "seed": source.seed,
+                "choice": source.choice,
+                "finish_reason": _ended(reply, source),
                 "tokens": reply.tokens,
                 "context_tokens": one.answer.context_tokens,
                 "turns_used": one.answer.turns_used,
@@ -65,7 +99,7 @@ def keep(session: Session, drawn: Sequence[Drawn]) -> None:
                 "latency_ms": one.latency_ms,
                 "created_at": created_at,
             }
-            for choice, (reply_id, reply) in enumerate(one.replies)
+            for (reply_id, reply), source in zip(one.replies, sources, strict=True)
         ]
     repository.add_responses(session, rows)
 
@@ -128,6 +162,13 @@ def messages_of(turns: Sequence[str]) -> list[dict[str, str]]:
         {"role": "user" if (len(turns) - position) % 2 else "assistant", "content": text}
         for position, text in enumerate(turns)
     ]
+
+
+def _ended(reply: Reply, source: Provenance) -> str:
+    """Return how a reply ended; one that a guard has cut in a stream was cut, as at a limit."""
+    if reply.finish_reason in ("stop", "length"):
+        return reply.finish_reason
+    return "stop" if source.refused else "length"
 
 
 def _decoding(request: ReplyRequest) -> dict[str, Any]:

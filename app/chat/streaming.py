@@ -84,7 +84,7 @@ class CompletionEvents(Response):
                 if pieces := self._pieces(update):
                     yield b"".join(pieces)
                 if update.ended is not None:
-                    drawn = self._stream.drawn(update.ended)
+                    drawn = await self._stream.drawn(update.ended)
                     await self._keep(drawn)  # a reply that cannot be rated is not told to be there
                     yield b"".join([*self._ends(drawn), _DONE])
                     return
@@ -97,8 +97,9 @@ class CompletionEvents(Response):
         """Return the frames of the text, or of the log-probabilities, that have come."""
         frames = []
         for index in sorted({*update.texts, *update.logprobs}):
-            text = update.texts.get(index, "").replace("\x00", "")
-            logprobs = update.logprobs.get(index)
+            text, logprobs = update.texts.get(index, ""), update.logprobs.get(index)
+            if not text and not logprobs:
+                continue
             frames.append(
                 self._frame(
                     [self._choice(index, {"content": text}, wire_logprobs(logprobs).model_dump() if logprobs else None)]
@@ -110,9 +111,12 @@ class CompletionEvents(Response):
         """Return the frames that end each choice, and the usage."""
         frames = []
         for index, reply in enumerate(drawn.answer.replies):
-            if drawn.request.best_of is not None:  # ranked: nothing of it has been told yet
-                logprobs = None if reply.logprobs is None else wire_logprobs(reply.logprobs).model_dump()
-                frames.append(self._frame([self._choice(index, {"content": reply.text}, logprobs)]))
+            told = self._stream.told.get(index)
+            rest = reply.text.removeprefix(told or "")
+            if rest or told is None:  # all of it, where nothing could be told before all was there
+                whole = told is None and reply.logprobs is not None
+                logprobs = wire_logprobs(reply.logprobs or ()).model_dump() if whole else None
+                frames.append(self._frame([self._choice(index, {"content": rest}, logprobs)]))
             end = self._choice(index, {}, finish_reason=reply.finish_reason)
             end["discriminator_score"] = reply.score
             frames.append(

@@ -9,6 +9,7 @@ from app.pages.board.routes import router as board_router
 from app.pages.chat.routes import router as chat_router
 from app.pages.models.routes import router as models_router
 from app.pages.rating.routes import router as rating_router
+from app.pages.reference.routes import router as reference_router
 from app.pages.studies.routes import router as studies_router
 
 router = APIRouter(include_in_schema=False)
@@ -21,5 +22,6 @@ for _pages in (
     models_router,
     arena_router,
     batches_router,
+    reference_router,
 ):
     router.include_router(_pages)

@@ -87,9 +87,9 @@ class StudyFilling:
             # Far apart for each system, and for the two draws of an A/A pair; near each other within one.
             first = (seed + 1_000_003 * (2 * system + second) + begin) % DRAWN_SEEDS
             histories = [body.contexts[i].turns for i in part]
-            found += zip(
-                part, await self._chat.draw(bot, histories, sampling.model_copy(update={"seed": first})), strict=True
-            )
+            seeded = sampling.model_copy(update={"seed": first})
+            # What is judged is the model as it is: guards would hide the faults of one system more than another's.
+            found += zip(part, await self._chat.draw(bot, histories, seeded, guarded=False), strict=True)
         return found
 
     def _keep(

@@ -126,7 +126,7 @@ class TransformerTrunk(Trunk):
     def read_context(self, context: Tensor) -> Tensor:
         """Return the encoded contexts [B, S, D]."""
         mask = context != PAD
-        from_end = mask.flip(1).cumsum(1).flip(1) - 1
+        from_end = mask.long().flip(1).cumsum(1).flip(1) - 1
         x = self.embed_context(context) + self.context_positions(from_end.clamp(min=0))
         for layer in self.encoder:
             x = layer(x, mask)
@@ -138,7 +138,7 @@ class TransformerTrunk(Trunk):
         mask = context != PAD
         x = self.read_context(context)
         memory = [cast(DecoderLayer, layer).cross.remember(x) for layer in self.decoder]
-        return TransformerState(memory, mask, [], mask.new_zeros(len(context), dtype=torch.long))
+        return TransformerState(memory, mask, [], mask.new_zeros(context.shape[0], dtype=torch.long))
 
     def read(self, state: State, embedded: Tensor) -> Tensor:
         """Read embeddings [B, T, D] from the start of the reply and return hidden states [B, T, D]."""
@@ -164,6 +164,7 @@ class TransformerTrunk(Trunk):
         lanes = torch.arange(len(embedded), device=embedded.device)
         x = self.dropout(embedded + self.reply_positions(state.position))[:, None]
         cache = state.cache
+        put = _scatter if torch.onnx.is_in_onnx_export() else _assign
         length = cache[0][0].shape[2] if cache else self.reply_tokens  # a view of the part in use is enough
         seen_before = torch.arange(length, device=embedded.device) <= state.position[:, None]
         if torch.is_grad_enabled():
@@ -175,9 +176,19 @@ class TransformerTrunk(Trunk):
                 shape = (key.shape[0], key.shape[1], self.reply_tokens, key.shape[3])
                 cache = [*cache, (key.new_zeros(shape), key.new_zeros(shape))]
             keys, values = cache[index]
-            keys[lanes, :, state.position] = key[:, :, 0]
-            values[lanes, :, state.position] = value[:, :, 0]
+            put(keys, lanes, state.position, key)
+            put(values, lanes, state.position, value)
             seen = attend(query, keys, values, seen_before[:, None, None, :])
             x = layer.finish(x, seen, memory, state.mask)
         hidden = self.decoder_norm(x)[:, 0]
         return hidden, TransformerState(state.memory, state.mask, cache, state.position + 1)
+
+
+def _assign(cache: Tensor, lanes: Tensor, position: Tensor, new: Tensor) -> None:
+    """Put new [B, H, 1, D/H] into cache [B, H, T, D/H] at each lane's position [B]."""
+    cache[lanes, :, position] = new[:, :, 0]
+
+
+def _scatter(cache: Tensor, lanes: Tensor, position: Tensor, new: Tensor) -> None:
+    """Do the same in the one form that ONNX has; here it takes twice the time."""
+    cache.scatter_(2, position[:, None, None, None].expand_as(new), new)

@@ -58,6 +58,13 @@ def test_a_missing_models_directory_is_one_line(tmp_path: Path) -> None:
         serve(models=tmp_path / "none", state=tmp_path)
 
 
+def test_a_guard_that_cannot_be_set_up_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REJOINDER_GUARD_HOOK", "nothing_there:check")
+    with pytest.raises(RejoinderError, match="guard_hook: 'nothing_there:check' cannot be loaded"):
+        serve(models=tmp_path, state=tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

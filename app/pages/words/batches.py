@@ -6,6 +6,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
     "en": {
         "title": "Batches",
         "lead": "A file of requests in, a file of answers out. It goes on when you close this page, and when the service is started again.",
+        "interface": "For programs: the interface.",
         "empty": "There is no batch yet. Make a file with one request on each line, like this, and send it:",
         "file": "File of requests (JSON lines)",
         "send": "Send it",
@@ -30,6 +31,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
     "zh": {
         "title": "批处理",
         "lead": "交入一个请求文件，得到一个回答文件。关掉页面、重启服务，它都会继续。",
+        "interface": "供程序使用：接口说明。",
         "empty": "还没有批处理。准备一个每行一个请求的文件，像这样，然后发送：",
         "file": "请求文件（JSON lines）",
         "send": "发送",

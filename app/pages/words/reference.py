@@ -1,0 +1,48 @@
+"""The page of the interface. What operations and fields are for is said in English, as in the document it is made from."""
+
+from typing import Final
+
+WORDS: Final[dict[str, dict[str, str]]] = {
+    "en": {
+        "title": "Interface",
+        "lead": "Everything that programs can ask of this service. Chat, models, files and batches speak the wire format of OpenAI's clients.",
+        "document": "The same as an OpenAPI document",
+        "errors": "Every error is the same object, ErrorBody, with the status that says what went wrong.",
+        "contents": "Contents",
+        "schemas": "Schemas",
+        "parameters": "Parameters",
+        "fields": "Fields",
+        "name": "Name",
+        "type": "Type",
+        "notes": "Notes",
+        "required": "required",
+        "place_path": "in the path",
+        "place_query": "in the query",
+        "place_header": "in a header",
+        "place_cookie": "in a cookie",
+        "body": "Body:",
+        "answer": "Answer {status}:",
+        "no_body": "nothing, or another kind of content",
+    },
+    "zh": {
+        "title": "接口",
+        "lead": "程序可以向本服务请求的一切。聊天、模型、文件和批处理使用 OpenAI 客户端的通信格式。",
+        "document": "同样内容的 OpenAPI 文档",
+        "errors": "所有错误都是同一种对象 ErrorBody，状态码说明出了什么问题。各操作和字段的说明只有英文。",
+        "contents": "目录",
+        "schemas": "数据结构",
+        "parameters": "参数",
+        "fields": "字段",
+        "name": "名称",
+        "type": "类型",
+        "notes": "说明",
+        "required": "必填",
+        "place_path": "在路径中",
+        "place_query": "在查询中",
+        "place_header": "在请求头中",
+        "place_cookie": "在 cookie 中",
+        "body": "请求体：",
+        "answer": "响应 {status}：",
+        "no_body": "无内容，或其他类型的内容",
+    },
+}

@@ -1,0 +1,57 @@
+"""Write a bundle for another runtime, whole or not at all. Knows which target can express which architecture."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from chatbot.bundle import Bundle, load_bundle
+from chatbot.errors import ExportError
+from chatbot.export.ct2 import write_ctranslate2
+from chatbot.export.hf import write_hugging_face
+from chatbot.export.onnx_graphs import write_onnx
+from chatbot.export.source import own_generator
+
+_WRITERS: Final[Mapping[str, Callable[[Bundle, Path], None]]] = {
+    "hf": write_hugging_face,
+    "ct2": write_ctranslate2,
+    "onnx": write_onnx,
+}
+_TRANSFORMERS_ONLY: Final = ("hf", "ct2")
+"""No class of theirs has a recurrent decoder that attends to its context. A graph of ONNX can be anything."""
+
+
+def export_bundle(directory: Path, target: str, out: Path) -> None:
+    """Write the generator of the bundle at `directory` to the new directory `out`, in the format of `target`.
+
+    Raises ExportError when the target is unknown, cannot express the bundle's architecture, needs a package that is
+    not installed, or when `out` is there already; BundleError for the bundle.
+    """
+    if target not in _WRITERS:
+        raise ExportError(f"--to is {target!r}, expected {_either(_WRITERS)}")
+    out = out.absolute()
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ExportError(f"{out}: is there already, expected a new or an empty directory")
+    bundle = load_bundle(directory)
+    architecture = own_generator(bundle).trunk.config.architecture
+    if target in _TRANSFORMERS_ONLY and architecture != "transformer":
+        possible = [name for name in _WRITERS if name not in _TRANSFORMERS_ONLY]
+        raise ExportError(
+            f"{directory}: a {architecture} generator cannot be expressed as {target}, "
+            f"expected --to {_either(possible)}"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        fresh.chmod(0o755)
+        _WRITERS[target](bundle, fresh)
+        fresh.replace(out)
+    except ModuleNotFoundError as error:
+        raise ExportError(f"--to {target} needs the package {error.name}: pip install 'rejoinder[export]'") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _either(names: Mapping[str, object] | list[str]) -> str:
+    return " or ".join(names)
