@@ -31,6 +31,7 @@ class BoardView:
     forest: Markup | None
     matrix: list[list[Cell | None]]
     votes: int
+    warnings: list[str]
 
 
 def board_view(entry: Entry, words: Mapping[str, str]) -> BoardView:
@@ -54,6 +55,7 @@ def board_view(entry: Entry, words: Mapping[str, str]) -> BoardView:
         forest=forest,
         matrix=_matrix(pairs, order) if pairs else [],
         votes=sum(system["judgements"] for system in systems) // (2 if pairs else 1),
+        warnings=_warnings(entry, names, words),
     )
 
 
@@ -78,6 +80,28 @@ def system_name(system: Entry, words: Mapping[str, str]) -> str:
         return words["human"]
     best_of = system["decoding"].get("best_of")
     return f"{system['name']} · {words['best_of'].format(n=best_of)}" if best_of else str(system["name"])
+
+
+def agreement_fault(one: Entry, words: Mapping[str, str]) -> str:
+    """Return why an alpha, or its interval, is undefined; empty where it is not."""
+    if one["alpha"] is None:
+        return words["agreement_none" if not one["items"] else "agreement_same"]
+    return words["agreement_one"] if one["low"] is None else ""
+
+
+def _warnings(entry: Entry, names: Sequence[str], words: Mapping[str, str]) -> list[str]:
+    """Return what a reader must mind, in their language: the analysis says the same in English."""
+    found = []
+    if not sum(system["judgements"] for system in entry["systems"]) and entry["kind"] != "board":
+        return [words["warning_nothing"]]
+    kind = "pair" if entry["measure"] == "log-strength" else "mean"
+    for system, name in zip(entry["systems"], names, strict=True):
+        key = f"warning_{kind}_{system['standing']}"
+        if key in words and (system["judgements"] or entry["kind"] != "board"):
+            found.append(words[key].format(name=name))
+    if (entry.get("aa") or {}).get("significant"):
+        found.append(words["warning_aa"])
+    return found
 
 
 def _place(system: Entry) -> tuple[bool, float, float]:
