@@ -82,6 +82,7 @@ _CHINESE: Final = {
     "invalid_utf8": "不是 UTF-8 编码。",
     "line_too_long": "这一行太长。",
     "duplicate_custom_id": "custom_id 重复。",
+    "too_many_requests": "文件里的请求太多。",
     # Fields
     "missing": "有一项没有填写。",
     "value_error": "有一项填写得不对。",
@@ -93,7 +94,7 @@ _ANY_CHINESE: Final = "服务没有接受这个请求。"
 _SAY_ALL: Final = frozenset({
     "empty_message", "message_too_long", "model_not_found", "study_gold", "contexts_unreadable", "human_reply_missing",
     "study_not_found", "file_too_large", "body_too_large", "storage", "missing", "value_error", "extra_forbidden",
-    "invalid_body", "invalid_json", "duplicate_custom_id", "line_too_long",
+    "invalid_body", "invalid_json", "duplicate_custom_id", "line_too_long", "too_many_requests",
 })  # fmt: skip
 """Codes whose English sentence names more than the code does."""
 
