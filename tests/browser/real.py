@@ -1,4 +1,4 @@
-"""The service as its users start it, in processes of its own, on trained bundles; it can be killed and started again."""
+"""The service as its users start it, in processes of its own on trained bundles; it can be killed and started again."""
 
 import contextlib
 import os

@@ -20,7 +20,6 @@ SAYINGS = {"en": ["hello", "do you like music?"], "zh": ["你好", "你好吗？
 
 
 @CROSS
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_talk_and_rate(
     real: RealService,
     visit: Callable,
@@ -28,9 +27,9 @@ def test_talk_and_rate(
     screenshots: Path,
     language: str,
     width: int,
-    scheme: str,
 ) -> None:
     words = WORDS[language]
+    scheme = "light" if (language == "en") == (width > 1000) else "dark"
     page = visit(real.url, language=language, width=width, color_scheme=scheme)
     name = f"chat-{language}-{width}-{scheme}"
     assert page.get_by_role("heading", name=words["welcome"]).is_visible()

@@ -1,4 +1,4 @@
-"""The first visit: without a model, and with a model but nothing said, judged or asked. Each page says what to do next."""
+"""The first visit: without a model, then with one but nothing said, judged or asked; each page says what to do next."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +11,7 @@ from tests.browser.conftest import CROSS, fits
 
 pytestmark = pytest.mark.browser
 
-PATHS = {
-    "chat": "/",
-    "arena": "/arena",
-    "board": "/board",
-    "studies": "/studies",
-    "models": "/models",
-    "batches": "/batches",
-}
+PATHS = {"chat": "/", **{name: f"/{name}" for name in ("arena", "board", "studies", "models", "batches")}}
 
 
 @CROSS

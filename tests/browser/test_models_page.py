@@ -38,9 +38,7 @@ def test_a_trained_bundle_in_its_run(
         " and not exists (select 1 from judgement later where later.supersedes = judgement.id)"
         " group by system.id having max(judgement.id) = (select max(id) from judgement where kind = 'thumb')"
     )
-    assert page.get_by_text(
-        f"+{up} −{down}"
-    ).first.is_visible()  # people's word stands beside the weights that wrote it
+    assert page.get_by_text(f"+{up} −{down}").first.is_visible()  # beside the weights that wrote it
     page.screenshot(path=screenshots / f"models-{language}-{width}.png", full_page=True)
     assert fits(page)
     assert violations(page) == []

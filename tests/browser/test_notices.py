@@ -1,4 +1,4 @@
-"""Whatever a page can say of what went wrong, in both languages: that it says it, and says it to everybody (axe-core)."""
+"""Whatever a page can say of what went wrong, in both languages: that it is said, and to everybody (axe-core)."""
 
 from collections.abc import Callable
 from pathlib import Path
