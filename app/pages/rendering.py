@@ -69,6 +69,7 @@ def page(request: Request, template: str, words: str, *, status: int = 200, **va
             here=lambda **changed: _here(request, **changed),
             address=address,
             signed_in=_signed_in(request),
+            gap="" if language == "zh" else " ",  # behind a colon: the full-width one has its own
             loaded=request.app.state.models.names,
             broken_models=list(request.app.state.models.broken),
             translated=lambda message, code, status: said(language, message, code, status),

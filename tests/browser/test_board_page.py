@@ -91,10 +91,11 @@ def test_a_judged_study(
     page.screenshot(path=screenshots / f"board-{kind}-{language}-{width}.png", full_page=True)
     assert fits(page)
     assert violations(page) == []
-    votes = 54 if kind == "pair" else 54 * (6 if kind == "scale" else 1)
     in_study = f"select id from item where study_id = (select id from study where slug = '{slug}')"
-    kept = f"assignment_id in (select id from assignment where item_id in ({in_study} and purpose = 'normal'))"
-    assert real.rows(f"select count(*) from judgement where {kept}") == [(votes,)]
+    of_study = "select count(*) from judgement where assignment_id in (select id from assignment where item_id in"
+    [(votes,)] = real.rows(f"{of_study} ({in_study} and purpose = 'normal'))")
+    # Of pairs a few less: who judged a context in an A/A item does not meet it again.
+    assert votes == 54 * 6 if kind == "scale" else 45 < votes <= 54
     assert page.get_by_text(words["lead"].format(votes=votes)).is_visible()
     stored = real.rows("select count(*) from analysis_run")
     page.reload()
@@ -103,7 +104,7 @@ def test_a_judged_study(
         page.get_by_role("link", name="csv").first.click()
     exported = Path(download.value.path()).read_text(encoding="utf-8")
     assert not [rater for (rater,) in real.rows("select public_id from rater") if str(rater) in exported]
-    assert len(exported.splitlines()) > votes
+    assert real.rows(f"{of_study} ({in_study}))") == [(len(exported.splitlines()) - 1,)]
     page.goto(f"{real.url}/board")
     tabs = page.get_by_role("navigation", name=words["title"]).get_by_role("link")
     assert tabs.count() == 1 + len(real.rows("select slug from study where status <> 'draft'"))
@@ -136,7 +137,7 @@ def test_without_script_the_board_is_whole(real: RealService, judged: Callable[[
     assert page.locator("svg.forest circle").count() == 3
     with page.expect_download() as download:
         page.get_by_role("link", name="jsonl").first.click()
-    assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) > 54
+    assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) == 54
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

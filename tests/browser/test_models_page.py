@@ -34,7 +34,8 @@ def test_a_trained_bundle_in_its_run(
     [(digest, up, down)] = real.rows(
         "select weights_sha256, sum(value = 1), sum(value = -1) from judgement join response on response.id ="
         " judgement.response_id join system on system.id = response.system_id"
-        " where judgement.kind = 'thumb' and system.name = 'recurrent' and system.decoding like '%\"best_of\":null%'"
+        " where judgement.kind = 'thumb' and system.name = 'recurrent'"
+        " and json_extract(system.decoding, '$.best_of') is null"
         " and not exists (select 1 from judgement later where later.supersedes = judgement.id)"
         " group by system.id having max(judgement.id) = (select max(id) from judgement where kind = 'thumb')"
     )

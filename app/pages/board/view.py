@@ -36,6 +36,7 @@ class BoardView:
 
 def board_view(entry: Entry, words: Mapping[str, str]) -> BoardView:
     """Return what the board shows of an analysis."""
+    entry = _within_bounds(entry)
     systems = entry["systems"]
     names = system_names(systems, words)
     order = sorted(range(len(systems)), key=lambda i: _place(systems[i]))
@@ -57,6 +58,28 @@ def board_view(entry: Entry, words: Mapping[str, str]) -> BoardView:
         votes=sum(system["judgements"] for system in systems) // (2 if pairs else 1),
         warnings=_warnings(entry, names, words),
     )
+
+
+BOUNDS = {"pass rate": (0.0, 1.0), "mean score": (1.0, 5.0)}
+"""Between which a measure can lie at all; an interval that is made of few judgements may reach beyond."""
+
+
+def _within_bounds(entry: Entry) -> Entry:
+    bounds = BOUNDS.get(entry["measure"])
+    if bounds is None:
+        return entry
+
+    low, high = bounds
+
+    def within(one: Entry) -> dict[str, Any]:
+        ends = {name: None if one[name] is None else min(max(one[name], low), high) for name in ("low", "high")}
+        return {**one, **ends}
+
+    systems = [within(system) for system in entry["systems"]]
+    for system in systems:
+        if "dimensions" in system:
+            system["dimensions"] = {name: one and within(one) for name, one in system["dimensions"].items()}
+    return {**entry, "systems": systems}
 
 
 def system_names(systems: Sequence[Entry], words: Mapping[str, str]) -> list[str]:

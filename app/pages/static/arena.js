@@ -134,6 +134,6 @@ function wake(is) {
 }
 
 function tell(error, unreachable) {
-  notice.textContent = error instanceof Refusal ? `${notice.dataset.failed} ${error.message}` : unreachable;
+  notice.textContent = error instanceof Refusal ? notice.dataset.failed + error.message : unreachable;
   notice.hidden = false;
 }

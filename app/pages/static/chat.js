@@ -289,7 +289,7 @@ function tell(error, change) {
   } else if (error instanceof Cut) {
     notice.textContent = change ? cutAgain : cut;
   } else if (error instanceof Refusal) {
-    notice.textContent = `${failed} ${error.message}`;
+    notice.textContent = failed + error.message;
   } else {
     notice.textContent = change ? unreachableChange : unreachable;
   }

@@ -59,6 +59,6 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "save": "保存",
         "none": "无",
         "human": "真人",
-        "best_of": "{n} 选一",
+        "best_of": "{n} 选 1",
     },
 }
