@@ -155,10 +155,8 @@ def test_killed_before_what_was_judged_and_typed_is_sent(
     rater.go_back()
     rater.wait_for_load_state()
     stored = mortal.rows(votes)
-    with httpx.Client(base_url=mortal.url) as client:
-        cookies = {one["name"]: one["value"] for one in rater.context.cookies()}
-        again = client.post(
-            "/rate/lost/judge", data={"lease": lease, "choice": "left", "comment": "because"}, cookies=cookies
-        )
+    cookies = {one["name"]: one["value"] for one in rater.context.cookies()}
+    with httpx.Client(base_url=mortal.url, cookies=cookies) as client:
+        again = client.post("/rate/lost/judge", data={"lease": lease, "choice": "left", "comment": "because"})
         assert again.status_code == 303
     assert mortal.rows(votes) == stored

@@ -139,7 +139,7 @@ def _overview(request: Request, session: Session, form: DraftForm, fault: Servic
 
 def _is_stored(session: Session, study: StudyRequest) -> bool:
     stored = service.get(session, study.slug)
-    return (stored.title, stored.seed) == (study.title, study.seed)
+    return study.seed != 0 and (stored.title, stored.seed) == (study.title, study.seed)
 
 
 def _study(
