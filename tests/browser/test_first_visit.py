@@ -42,7 +42,7 @@ def test_with_a_model_each_page_says_what_comes_next(
         "arena": ["lead", "send"],
         "board": ["empty_title", "empty_arena", "empty_study", "empty_chat"],
         "studies": ["next_step", "empty", "draft"],
-        "models": ["not_judged"],
+        "models": ["not_judged", "nav_arena"],
         "batches": ["next_step", "empty", "send"],
     }
     for name, path in PATHS.items():

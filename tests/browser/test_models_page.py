@@ -8,12 +8,13 @@ import pytest
 
 from app.pages.words import words_of
 from tests.app.fakes import FakeBot
-from tests.browser.conftest import CROSS, fits
+from tests.browser.conftest import CROSS, GOLDEN, fits
 from tests.browser.real import RealService
 from tests.browser.training_run import EVIL
 
 pytestmark = pytest.mark.browser
 
+CARD = (GOLDEN / "recurrent" / "README.md").read_text(encoding="utf-8").strip()
 WORDS = {language: words_of("models", language) for language in ("en", "zh")}
 
 
@@ -58,7 +59,7 @@ def test_a_trained_bundle_in_its_run(
     assert row == [f"Hi there.\n{EVIL}?", "Fine.", f"{EVIL} 100", f"{EVIL} 500"]
     assert page.title() != "owned"
     assert page.get_by_text(str(digest)[:12]).is_visible()
-    assert page.get_by_text("tests/golden/make.py").is_visible()  # the card
+    assert page.locator(".card").inner_text().strip() == CARD
     page.go_back()
     page.get_by_label(words["second"]).wait_for()
     assert page.get_by_label(words["second"]).input_value() == "mle 1000"
