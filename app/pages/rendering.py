@@ -14,6 +14,7 @@ from app.errors import ServiceError
 from app.pages.chat.schemas import Place
 from app.pages.visitors import remember
 from app.pages.words import choose_language, words_of
+from app.pages.words.errors import said, sayings
 
 LANGUAGE_COOKIE = "rejoinder-language"
 THEME_COOKIE = "rejoinder-theme"
@@ -68,6 +69,11 @@ def page(request: Request, template: str, words: str, *, status: int = 200, **va
             here=lambda **changed: _here(request, **changed),
             address=address,
             signed_in=_signed_in(request),
+            gap="" if language == "zh" else " ",  # behind a colon: the full-width one has its own
+            loaded=request.app.state.models.names,
+            broken_models=list(request.app.state.models.broken),
+            translated=lambda message, code, status: said(language, message, code, status),
+            error_words=sayings(language),
             **values,
         )
     )

@@ -27,16 +27,22 @@ from app.raters.schemas import (
 from app.raters.tables import Invitation, Rater
 from app.studies.protocol import Protocol
 from app.studies.queue import count_waiting
-from app.studies.repository import get_study
+from app.studies.repository import get_study, lock_study
 from app.studies.tables import Study
 
 
-def invite(session: Session, slug: str, body: InvitationRequest) -> NewInvitation:
-    """Make a link into a study. Raises NotFoundError, ConflictError for a closed study."""
-    study = get_study(session, slug)
+def invite(session: Session, slug: str, body: InvitationRequest, token: str = "") -> NewInvitation:
+    """Make a link into a study. With a `token` of the caller's own, made for this one link, a repetition is told the
+    same link again and makes no second one. Raises NotFoundError, ConflictError for a closed study.
+    """
+    study = lock_study(session, slug)  # of two clicks at the same moment, the second finds what the first one made
     if study.status == "closed":
         raise ConflictError(f"the study {slug!r} is closed: nobody can join it", code="study_closed")
-    token = secrets.token_urlsafe(24)
+    made = repository.invitation_by_token(session, sha256(token)) if token else None
+    if made is not None and (made.study_id, made.label, made.max_raters) == (study.id, body.label, body.max_raters):
+        return NewInvitation(**_invitation(made, 0).model_dump(), token=token, path=f"/rate/join/{token}")
+    if made is not None or not token:
+        token = new_token()
     created_at = now()
     days = body.expires_in_days
     invitation = Invitation(
@@ -50,6 +56,11 @@ def invite(session: Session, slug: str, body: InvitationRequest) -> NewInvitatio
     repository.add(session, invitation)
     record(session, OWNER, "invite", f"study/{slug}", invitation=invitation.id, max_raters=body.max_raters)
     return NewInvitation(**_invitation(invitation, 0).model_dump(), token=token, path=f"/rate/join/{token}")
+
+
+def new_token() -> str:
+    """Return what makes a link that nobody can guess."""
+    return secrets.token_urlsafe(24)
 
 
 def list_invitations(session: Session, slug: str) -> InvitationList:

@@ -20,6 +20,14 @@ class Rated(NamedTuple):
     superseded_by: int | None
 
 
+class Thumb(NamedTuple):
+    """A thumb, 1 or -1, with the reasons given for it."""
+
+    value: int
+    reasons: list[str]
+    comment: str
+
+
 def lock_response(session: Session, response_id: str) -> bool:
     """Say whether the reply exists, and keep others from judging it until this transaction ends."""
     found = session.scalar(select(Response.id).where(Response.id == response_id).with_for_update(key_share=True))
@@ -41,11 +49,11 @@ def live_judgement(session: Session, response_id: str, dimension: str, rater_id:
     )
 
 
-def live_thumbs(session: Session, response_ids: Sequence[str]) -> dict[str, int]:
+def live_thumbs(session: Session, response_ids: Sequence[str]) -> dict[str, Thumb]:
     """Return the anonymous thumb that counts for each of the replies that has one."""
     later = aliased(Judgement)
     rows = session.execute(
-        select(Judgement.response_id, Judgement.value)
+        select(Judgement.response_id, Judgement.value, Judgement.reasons, Judgement.comment)
         .outerjoin(later, later.supersedes == Judgement.id)
         .where(
             Judgement.response_id.in_(response_ids),
@@ -54,7 +62,11 @@ def live_thumbs(session: Session, response_ids: Sequence[str]) -> dict[str, int]
             later.id.is_(None),
         )
     )
-    return {response_id: value for response_id, value in rows if response_id is not None and value is not None}
+    return {
+        response_id: Thumb(value, reasons or [], comment or "")
+        for response_id, value, reasons, comment in rows
+        if response_id is not None and value is not None
+    }
 
 
 def live_scales(session: Session, response_ids: Sequence[str]) -> dict[str, dict[str, int]]:

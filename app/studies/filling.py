@@ -1,5 +1,6 @@
 """Filling a draft with items: has the missing replies drawn, then stores replies and items together."""
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 
@@ -13,10 +14,10 @@ from app.chat.storing import Drawn, keep, messages_of
 from app.database import Database, now
 from app.errors import BadRequestError
 from app.idempotency import once
-from app.studies import planning, repository
+from app.studies import planning, repository, service
 from app.studies.planning import Draw, Plan, Written
 from app.studies.protocol import Protocol
-from app.studies.schemas import ItemsAdded, ItemsRequest, SystemSpec
+from app.studies.schemas import ItemsAdded, ItemsRequest, StudyRequest, SystemSpec
 from app.studies.service import lock_draft
 from app.studies.tables import Item
 from chatbot.messages import ModelCard
@@ -31,6 +32,20 @@ class StudyFilling:
     def __init__(self, chat: ChatService, database: Database) -> None:
         self._chat = chat
         self._database = database
+        self._drafting = asyncio.Lock()
+
+    async def draft(self, study: StudyRequest, items: ItemsRequest) -> None:
+        """Store a study as a draft and fill it, all of it or nothing. Raises as creating and `add_items` do.
+
+        One draft after the other: a form that is sent twice at once then finds the first one filled, or gone.
+        """
+        async with self._drafting:
+            await self._database.write(lambda session: service.create(session, study))
+            try:
+                await self.add_items(study.slug, items)
+            except BaseException:
+                await self._database.write(lambda session: service.delete_draft(session, study.slug))
+                raise
 
     async def add_items(self, slug: str, body: ItemsRequest, idempotency_key: str | None = None) -> ItemsAdded:
         """Add to a draft the items that `body` asks for, all or none.

@@ -78,9 +78,9 @@ def plan(protocol: Protocol, request: ItemsRequest, seed: int) -> Plan:
     if request.systems:
         items += _ordinary(protocol, request, contexts, rng)
     elif request.count is not None:
-        raise BadRequestError("systems: is required where items are counted", param="systems")
+        raise BadRequestError("systems: is required where items are counted", param="systems", code="systems_missing")
     if not items:
-        raise BadRequestError("systems: the request asks for no item at all", param="systems")
+        raise BadRequestError("systems: the request asks for no item at all", param="systems", code="systems_missing")
     return Plan(items)
 
 
@@ -106,14 +106,18 @@ def _check_systems(systems: Sequence[SystemSpec], protocol: Protocol) -> None:
         return
     humans = sum(system.kind == "human" for system in systems)
     if protocol.kind == "pair" and len(systems) < 2:
-        raise BadRequestError("systems: a pair study needs at least two", param="systems")
+        raise BadRequestError("systems: a pair study needs at least two", param="systems", code="systems_too_few")
     if protocol.kind == "turing" and (humans != 1 or len(systems) < 2):
-        raise BadRequestError("systems: human-or-machine needs the humans and at least one other", param="systems")
+        raise BadRequestError(
+            "systems: human-or-machine needs the humans and at least one other",
+            param="systems",
+            code="systems_not_human",
+        )
 
 
 def _ordinary(protocol: Protocol, request: ItemsRequest, contexts: list[int], rng: Random) -> list[PlannedItem]:
     if not contexts:
-        raise BadRequestError("contexts: none is left for ordinary items", param="contexts")
+        raise BadRequestError("contexts: none is left for ordinary items", param="contexts", code="contexts_missing")
     systems = request.systems
     count = request.count or len(contexts)
     match protocol.kind:
@@ -172,7 +176,9 @@ def _reply(
 def _human_reply(context: ContextSpec, index: int) -> str:
     if context.reply is None or not context.reply.strip():
         raise BadRequestError(
-            f"contexts[{index}].reply: is required where human replies are judged", param=f"contexts[{index}].reply"
+            f"contexts[{index}].reply: is required where human replies are judged",
+            param=f"contexts[{index}].reply",
+            code="human_reply_missing",
         )
     return context.reply
 
@@ -196,6 +202,7 @@ def _automatic_gold(protocol: Protocol, request: ItemsRequest, rng: Random) -> _
         raise BadRequestError(
             f"automatic_gold: {wanted} of {len(request.contexts)} contexts; at least two are needed",
             param="automatic_gold",
+            code="contexts_missing",
         )
     chosen = rng.sample(range(len(request.contexts)), wanted)
     items = []

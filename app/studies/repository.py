@@ -138,14 +138,14 @@ def shown_items(session: Session, study_id: int, *, limit: int, after: int) -> l
     return [ShownItem(*row) for row in session.execute(statement)]
 
 
-def flags_of(session: Session, item_ids: Sequence[int]) -> dict[int, list[str]]:
-    """Return what raters say is wrong with each of the items."""
-    flags: dict[int, list[str]] = {}
-    statement = select(Assignment.item_id, Assignment.flag).where(
+def flags_of(session: Session, item_ids: Sequence[int]) -> dict[int, list[tuple[str, str | None]]]:
+    """Return what raters say is wrong with each of the items: flags, each with its comment."""
+    flags: dict[int, list[tuple[str, str | None]]] = {}
+    statement = select(Assignment.item_id, Assignment.flag, Assignment.flag_comment).where(
         Assignment.item_id.in_(item_ids), Assignment.flag.is_not(None)
     )
-    for item_id, flag in session.execute(statement.order_by(Assignment.id)):
-        flags.setdefault(item_id, []).append(str(flag))
+    for item_id, flag, comment in session.execute(statement.order_by(Assignment.id)):
+        flags.setdefault(item_id, []).append((str(flag), comment))
     return flags
 
 

@@ -130,6 +130,8 @@ class ItemEntry(BaseModel):
     gold: dict[str, Any] | None
     repeats: int | None
     flags: list[str]
+    comments: list[str | None]
+    """What each who flagged it wrote to the owner."""
 
 
 class ItemList(BaseModel):

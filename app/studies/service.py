@@ -222,7 +222,7 @@ def _entry(study: Study, items: dict[str, int]) -> StudyEntry:
     )
 
 
-def _item(shown: ShownItem, flags: list[str]) -> ItemEntry:
+def _item(shown: ShownItem, flags: Sequence[tuple[str, str | None]]) -> ItemEntry:
     item = shown.item
     b = None if shown.b is None or shown.b_system is None else _reply(shown.b, shown.b_system)
     return ItemEntry(
@@ -237,7 +237,8 @@ def _item(shown: ShownItem, flags: list[str]) -> ItemEntry:
         b=b,
         gold=item.gold,
         repeats=item.repeats_item_id,
-        flags=flags,
+        flags=[flag for flag, _ in flags],
+        comments=[comment for _, comment in flags],
     )
 
 

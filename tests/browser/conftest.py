@@ -1,4 +1,6 @@
-"""A real service on a free port, and a real browser."""
+"""A real browser before a real service: one in processes of its own on trained bundles (`real`), or one with fake bots
+(`serve`) where something must be made to go wrong.
+"""
 
 import shutil
 import socket
@@ -12,24 +14,30 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 
-from app.main import create_app
 from app.settings import Settings
 from tests.app.fakes import FakeBot, app_of
+from tests.browser.real import RealService
+from tests.browser.training_run import write_run
 
 ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
 SCREENSHOTS = ROOT / "screenshots"
 AXE = ROOT / ".axe"
 AXE_VERSION = "4.10.3"
 
 
-class Service:
-    """The service in a thread of its own, as users reach it: over a socket."""
+CROSS = pytest.mark.parametrize(("language", "width"), [("en", 1280), ("en", 375), ("zh", 1280), ("zh", 375)])
+"""Every page's main path: in both languages, on a desk and on a phone."""
 
-    def __init__(self, state: Path, *bots: FakeBot, models: Path | None = None) -> None:
-        self._settings = Settings(state=state, models=models or state / "none", engines=1, device="cpu")
+
+class Service:
+    """The service with fake bots, in a thread of its own, over a socket."""
+
+    def __init__(self, state: Path, *bots: FakeBot, broken: dict[str, str] | None = None, **settings: object) -> None:
+        self._settings = Settings(**{"state": state, "models": state / "none", **settings})
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        app = app_of(self._settings, *bots) if models is None else create_app(self._settings)
+        app = app_of(self._settings, *bots, broken=broken)
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
@@ -53,13 +61,32 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Give a function that starts a service with these bots."""
     running: list[Service] = []
 
-    def serve(*bots: FakeBot, models: Path | None = None) -> Service:
-        running.append(Service(tmp_path, *bots, models=models))
+    def serve(*bots: FakeBot, **more: Any) -> Service:
+        running.append(Service(tmp_path, *bots, **more))
         return running[-1]
 
     yield serve
     for service in running:
         service.stop()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a models' directory with both trained bundles, and beside it what a training run leaves."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name in ("recurrent", "transformer"):
+        shutil.copytree(GOLDEN / name, folder / "models" / name)
+    write_run(folder / "runs" / "recurrent")
+    return folder / "models"
+
+
+@pytest.fixture(scope="session")
+def real(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
+    """Give the service in its own processes on the trained bundles; all tests share it and its database."""
+    service = RealService(trained, tmp_path_factory.mktemp("real") / "state")
+    service.start()
+    yield service
+    service.stop()
 
 
 @pytest.fixture(scope="module")
@@ -84,19 +111,33 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     complaints: list[str] = []
 
     def visit(
-        url: str, *, width: int = 1280, height: int = 800, script: bool = True, beside: Any = None, **options: Any
+        url: str,
+        *,
+        language: str = "en",
+        width: int = 1280,
+        script: bool = True,
+        beside: Any = None,
+        **options: Any,
     ) -> Any:
         """Open `url`, in a browser of its own or as another tab `beside` a page."""
         if beside is not None:
             context = beside.context
         else:
             context = browser.new_context(
-                viewport={"width": width, "height": height}, java_script_enabled=script, **options
+                viewport={"width": width, "height": 812 if width < 600 else 800},
+                java_script_enabled=script,
+                locale={"en": "en-GB", "zh": "zh-CN"}[language],
+                **options,
+            )
+            # Beside the console's line, so that no violation of the policy can be missed.
+            context.add_init_script(
+                "addEventListener('securitypolicyviolation', (event) =>"
+                " console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`))"
             )
             contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(20_000)
         page = context.new_page()
-        host = "/".join(url.split("/")[:3])
+        host = "/".join(url.split("/")[:3]) + "/"
         page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: None if request.url.startswith(host) else complaints.append(request.url))
@@ -144,7 +185,7 @@ def violations(axe_source: str) -> Callable[[Any], list[str]]:
         found = []
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
-            result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            result = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")
             found += [
                 f"{scheme}: {one['id']} {node['target']} {node['failureSummary']}"
                 for one in result["violations"]

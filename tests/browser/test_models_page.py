@@ -1,7 +1,5 @@
 """The models' pages in a real browser: a trained bundle in its run's directory, and what there is to do without one."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,78 +8,47 @@ import pytest
 
 from app.pages.words import words_of
 from tests.app.fakes import FakeBot
-from tests.browser.conftest import fits
+from tests.browser.conftest import CROSS, GOLDEN, fits
+from tests.browser.real import RealService
+from tests.browser.training_run import EVIL
 
 pytestmark = pytest.mark.browser
 
+CARD = (GOLDEN / "recurrent" / "README.md").read_text(encoding="utf-8").strip()
 WORDS = {language: words_of("models", language) for language in ("en", "zh")}
-EVIL = "<b>evil</b>"
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def run_directory(folder: Path) -> Path:
-    """Make a run's directory around the golden bundle, with the files that training writes."""
-    shutil.copytree(GOLDEN / "recurrent", folder / "bundle")
-    metrics = [
-        {"step": step, "stage": "mle", "nll": 5 - step / 1000, "valid_nll": 4.5 - step / 1500, "valid_distinct_2": 0.5}
-        for step in range(100, 1100, 100)
-    ] + [
-        {"step": step, "stage": "adversarial", "valid_nll": 3.9, "reward": step / 1e4, "d_accuracy": float("nan")}
-        for step in (10, 20, 30)
-    ]
-    lines = [json.dumps(row) for row in metrics]
-    (folder / "metrics.jsonl").write_text("\n".join([*lines, lines[-1][:20]]), encoding="utf-8")  # still being written
-    samples = [
-        {
-            "step": step,
-            "stage": "mle",
-            "context": f"Hi {i}. / {EVIL}?",
-            "human": "Fine.",
-            "generator": f"{step}",
-        }
-        for step in (100, 500, 1000)
-        for i in range(3)
-    ]
-    (folder / "samples.jsonl").write_text("\n".join(map(json.dumps, samples)), encoding="utf-8")
-    points = [
-        {"values": {"distinct_2": {"value": 0.5 + t / 10}, "adver_suc": {"value": 0.3 - t / 20}}} for t in range(4)
-    ]
-    curves = [{"system": "cseqgan", "points": points}, {"system": "empty", "points": [{"values": {}}]}]
-    (folder / "report").mkdir()
-    (folder / "report" / "report.json").write_text(json.dumps({"format": 1, "curves": curves}), encoding="utf-8")
-    return folder
-
-
-@pytest.mark.parametrize(("language", "width"), [("en", 1280), ("en", 375), ("zh", 1280), ("zh", 375)])
+@CROSS
 def test_a_trained_bundle_in_its_run(
-    serve: Callable,
-    visit: Callable,
-    violations: Callable,
-    screenshots: Path,
-    tmp_path: Path,
-    language: str,
-    width: int,
+    real: RealService, visit: Callable, violations: Callable, screenshots: Path, language: str, width: int
 ) -> None:
-    words = WORDS[language]
-    service = serve(models=run_directory(tmp_path / "run"))
-    locale = "zh-CN" if language == "zh" else "en-GB"
-    page = visit(f"{service.url}/", width=width, locale=locale)
-    chat = words_of("chat", language)
-    page.get_by_label(chat["message"]).fill("Hello, how are you?")
+    words, chat = WORDS[language], words_of("chat", language)
+    page = visit(f"{real.url}/", width=width, language=language)
+    page.get_by_label(chat["model"]).select_option("recurrent")
+    page.get_by_label(chat["message"]).fill("hello")
     page.get_by_role("button", name=chat["send"], exact=True).click()
     page.locator(".turn.reply:not(.pending)").wait_for()
     page.get_by_role("button", name=chat["up"], exact=True).click()
     page.get_by_text(chat["stored"]).wait_for(state="attached")
-    page.goto(f"{service.url}/models")
-    page.get_by_text("+1 −0").wait_for()  # what people say stands beside the weights that wrote it
+    page.goto(f"{real.url}/models")
+    page.get_by_role("link", name="recurrent").wait_for()
+    [(digest, up, down)] = real.rows(
+        "select weights_sha256, sum(value = 1), sum(value = -1) from judgement join response on response.id ="
+        " judgement.response_id join system on system.id = response.system_id"
+        " where judgement.kind = 'thumb' and system.name = 'recurrent'"
+        " and json_extract(system.decoding, '$.best_of') is null"
+        " and not exists (select 1 from judgement later where later.supersedes = judgement.id)"
+        " group by system.id having max(judgement.id) = (select max(id) from judgement where kind = 'thumb')"
+    )
+    assert page.get_by_text(f"+{up} −{down}").first.is_visible()  # beside the weights that wrote it
     page.screenshot(path=screenshots / f"models-{language}-{width}.png", full_page=True)
     assert fits(page)
     assert violations(page) == []
-    page.get_by_role("link", name="bundle").click()
+    page.get_by_role("link", name="recurrent").click()
     page.get_by_role("img", name=words["curve_valid_nll"]).wait_for()
     assert page.get_by_role("img", name=words["curve_reward"]).is_visible()
     assert page.get_by_role("img", name=words["curve_d_accuracy"]).count() == 0  # not one finite number was logged
-    assert page.get_by_role("img", name=words["quality_adver_suc"]).locator("circle").count() == 4
+    assert page.get_by_role("img", name=words["quality_adver_suc"]).locator("circle").count() == 8
     page.screenshot(path=screenshots / f"model-{language}-{width}.png", full_page=True)
     assert fits(page)
     assert violations(page) == []
@@ -89,9 +56,25 @@ def test_a_trained_bundle_in_its_run(
     page.get_by_role("button", name=words["compare"]).click()
     page.wait_for_url("**second=mle+500*")
     row = page.locator(".samples tbody tr").first.locator("td").all_inner_texts()
-    assert row == [f"Hi 0.\n{EVIL}?", "Fine.", "100", "500"]
-    [(digest,)] = service.rows("select weights_sha256 from system")
+    assert row == [f"Hi there.\n{EVIL}?", "Fine.", f"{EVIL} 100", f"{EVIL} 500"]
+    assert page.title() != "owned"
     assert page.get_by_text(str(digest)[:12]).is_visible()
+    assert page.locator(".card").inner_text().strip() == CARD
+    page.go_back()
+    page.get_by_label(words["second"]).wait_for()
+    assert page.get_by_label(words["second"]).input_value() == "mle 1000"
+
+
+def test_without_script_checkpoints_are_compared(real: RealService, visit: Callable) -> None:
+    words = WORDS["en"]
+    page = visit(f"{real.url}/models", script=False, width=375)
+    page.get_by_role("link", name="recurrent").click()
+    page.get_by_label(words["first"]).select_option("mle 500")
+    page.get_by_role("button", name=words["compare"]).click()
+    page.locator(".samples").wait_for()
+    assert page.locator(".samples tbody tr").first.locator("td").nth(2).inner_text() == f"{EVIL} 500"
+    assert page.get_by_role("img", name=words["curve_valid_nll"]).is_visible()
+    assert page.get_by_role("link", name=words["talk"]).is_visible()
 
 
 def test_a_card_is_text_and_what_is_missing_says_what_to_do(

@@ -10,8 +10,9 @@ import pytest
 
 from app.pages.words import words_of
 from tests.app.fakes import FakeBot
-from tests.app.people import HUMAN, OTHER, Owner
-from tests.browser.conftest import fits
+from tests.app.people import HUMAN, OTHER, Json, Owner
+from tests.browser.conftest import CROSS, fits
+from tests.browser.real import RealService
 
 pytestmark = pytest.mark.browser
 
@@ -43,34 +44,55 @@ def enter(visit: Callable, owner: Owner, service: Any, **options: Any) -> Any:
     return page
 
 
-def judgements(service: Any) -> list[tuple[object, ...]]:
-    return list(service.rows("select kind, dimension, choice, value from judgement order by id"))
+def judgements(service: Any, study: str = "s") -> list[tuple[object, ...]]:
+    return list(
+        service.rows(
+            "select judgement.kind, dimension, choice, judgement.value from judgement"
+            " join assignment on assignment.id = judgement.assignment_id join item on item.id = assignment.item_id"
+            f" join study on study.id = item.study_id where study.slug = '{study}' order by judgement.id"
+        )
+    )
 
 
-@pytest.mark.parametrize(
-    ("language", "width", "kind"),
-    [("en", 1280, "pair"), ("zh", 375, "scale"), ("en", 375, "turing"), ("zh", 1280, "pair"), ("en", 1280, "scale")],
-)
+ASKED = {
+    "en": [{"turns": ["hello"], "reply": "hi"}, {"turns": ["bye"], "reply": "good bye"}],
+    "zh": [{"turns": ["你好"], "reply": "你好，你好吗？"}, {"turns": ["你好", "你好吗？", "我很好"], "reply": "好"}],
+}
+
+
+@CROSS
+@pytest.mark.parametrize("kind", ["pair", "scale", "turing"])
 def test_join_agree_and_judge_by_keys(
-    study: Callable, visit: Callable, violations: Callable, screenshots: Path, language: str, width: int, kind: str
+    real: RealService,
+    visit: Callable,
+    violations: Callable,
+    screenshots: Path,
+    language: str,
+    width: int,
+    kind: str,
 ) -> None:
     words = WORDS[language]
-    owner, service = study(kind, n=3, k=2, instructions="Be kind." if kind == "pair" else "")
-    locale = "zh-CN" if language == "zh" else "en-GB"
-    page = visit(f"{service.url}/rate/join/{owner.invite()}", width=width, height=900, locale=locale)
-    assert page.url == f"{service.url}/rate/s"
     name = f"rate-{kind}-{language}-{width}"
+    systems: list[Json] = [HUMAN, {"kind": "model", "model": "recurrent", "temperature": 1.0}]
+    instructions = {"en": "Be kind, and be quick.", "zh": "请公正评判，不必多想。"}[language] if kind == "pair" else ""
+    with httpx.Client(base_url=real.url) as client:
+        owner = Owner(client, name).running(  # type: ignore[arg-type]  # speaks as a TestClient does
+            kind, systems=systems, n=ASKED[language], k=2, instructions=instructions
+        )
+        invitation = owner.invite()
+    page = visit(f"{real.url}/rate/join/{invitation}", width=width, language=language)
+    assert page.url == f"{real.url}/rate/{name}"
     page.screenshot(path=screenshots / f"{name}-consent.png")
     assert fits(page)
     assert violations(page) == []
     page.get_by_role("button", name=words["agree"]).click()
     page.get_by_role("heading", name=words[f"{kind}_task"]).wait_for()
-    page.screenshot(path=screenshots / f"{name}.png")
+    page.screenshot(path=screenshots / f"{name}.png", full_page=True)
     assert fits(page)
     assert violations(page) == []
-    keys = {"pair": ["1", "0", "9"], "turing": ["1", "2", "1"], "scale": ["345123"] * 3}[kind]
+    keys = {"pair": ["1", "9"], "turing": ["1", "2"], "scale": ["345123"] * 2}[kind]
     for number, key in enumerate(keys):
-        assert page.get_by_text(words["progress"].format(judged=number, remaining=3 - number)).is_visible()
+        assert page.get_by_text(words["progress"].format(judged=number, remaining=2 - number)).is_visible()
         lease = page.locator(".verdict [name=lease]").input_value()
         for one in key:
             page.keyboard.press(one)
@@ -80,21 +102,27 @@ def test_join_agree_and_judge_by_keys(
     page.get_by_role("heading", name=words["done"]).wait_for()
     page.screenshot(path=screenshots / f"{name}-done.png")
     assert violations(page) == []
-    rows = judgements(service)
+    rows = judgements(real, name)
     if kind == "scale":
-        assert [row[3] for row in rows] == [3, 4, 5, 1, 2, 3] * 3
+        assert [row[3] for row in rows] == [3, 4, 5, 1, 2, 3] * 2
+    elif kind == "turing":
+        assert [row[2] for row in rows] == ["human", "machine"]
     else:
-        expected = {"pair": ["tie", "both_bad"], "turing": ["machine", "human"]}[kind]
-        assert [row[2] for row in rows][1:] == expected
-        assert rows[0][2] in ("a", "b", "human")
-    assert service.rows("select count(*) from judgement where dwell_ms is null") == [(0,)]
-    assert service.rows("select consent_version from rater") == [("1",)]
+        assert rows[0][2] in ("a", "b")
+        assert [row[2] for row in rows[1:]] == ["both_bad"]
+    rater = (
+        "from assignment join item on item.id = assignment.item_id join study on study.id = item.study_id"
+        f" join rater on rater.id = assignment.rater_id where study.slug = '{name}'"
+    )
+    assert real.rows(f"select distinct state, consent_version {rater}") == [("done", "1")]
+    dwelt = f"select count(*) from judgement where dwell_ms is null and assignment_id in (select assignment.id {rater})"
+    assert real.rows(dwelt) == [(0,)]
 
 
 def test_without_script_a_form_does_it_all(study: Callable, visit: Callable, screenshots: Path) -> None:
     words = WORDS["en"]
     owner, service = study("scale", n=3)
-    page = enter(visit, owner, service, script=False, width=375, height=812)
+    page = enter(visit, owner, service, script=False, width=375)
     page.get_by_text(words["flag_open"], exact=True).click()
     page.get_by_label(words["flag_why"]).select_option("broken")
     page.get_by_role("button", name=words["flag"]).click()

@@ -1,8 +1,10 @@
 """`/batches`: upload a file of requests, watch, cancel, download the answers."""
 
+import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -14,7 +16,7 @@ from app.errors import ConflictError, ServiceError
 from app.files.schemas import FilesQuery
 from app.files.service import FileService
 from app.judging.routes import Work
-from app.pages.forms import refuse_foreign, see_other
+from app.pages.forms import query_of, refuse_foreign, see_other
 from app.pages.rendering import page
 from app.wire import Text
 
@@ -35,6 +37,14 @@ async def _files(request: Request) -> FileService:
     return service
 
 
+class Sent(BaseModel):
+    """Which form was sent: made anew for each that is shown, so that sent twice it begins one batch."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    once: Annotated[Text, Field(max_length=64)] = ""
+
+
 Batches = Annotated[BatchService, Depends(_batches)]
 Files = Annotated[FileService, Depends(_files)]
 
@@ -50,13 +60,23 @@ def show(request: Request, session: Reading, batches: Batches, files: Files, cal
 
 
 @router.post("", dependencies=[Depends(_ours)])
-async def begin(request: Request, batches: Batches, files: Files, database: Work, caller: Asking) -> Response:
+async def begin(
+    request: Request,
+    sent: Annotated[Sent, Depends(query_of(Sent))],
+    batches: Batches,
+    files: Files,
+    database: Work,
+    caller: Asking,
+) -> Response:
     """Store a file and have it worked through; what is wrong with it is said on the page."""
     try:
         file = await files.upload(request, caller)
-        await batches.create(
-            BatchRequest(input_file_id=file.id, endpoint=ENDPOINT, completion_window=WINDOW), None, caller
-        )
+        key = f"page/{sent.once}/{file.bytes}/{file.filename}"[:255] if sent.once else None
+        body = BatchRequest(input_file_id=file.id, endpoint=ENDPOINT, completion_window=WINDOW)
+        try:
+            await batches.create(body, key, caller)
+        except ConflictError:
+            await files.delete(file.id, caller)  # the second click of a double click: the first one is worked at
     except ServiceError as error:
         fault = error
         return await database.read(lambda session: _overview(request, session, batches, files, caller, fault))
@@ -100,5 +120,6 @@ def _overview(
         names=names,
         under_way=UNDER_WAY,
         fault=fault,
+        once=uuid.uuid4().hex,
         model=next(iter(request.app.state.models.names), "MODEL"),
     )

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app.exports.schemas import COLUMNS, MEDIA_TYPES
-from app.pages.board.view import board_view
+from app.pages.board.view import agreement_fault, board_view
 from app.pages.forms import query_of
 from app.pages.rendering import language_of, page
 from app.pages.words import words_of
@@ -44,7 +44,8 @@ async def show(request: Request, shown: Annotated[Shown, Depends(query_of(Shown)
         return analysis, [one for one in studies.list_studies(session).data if one.status != "draft"]
 
     found, known = await (database.write(finish) if analysis.is_new else database.read(finish))
-    view = board_view(found.entry(), words_of("board", language_of(request)))
+    words = words_of("board", language_of(request))
+    view = board_view(found.entry(), words)
     return page(
         request,
         "board.html",
@@ -53,6 +54,7 @@ async def show(request: Request, shown: Annotated[Shown, Depends(query_of(Shown)
         entry=view.entry,
         studies=known,
         study=shown.study,
+        agreement_fault=lambda one: agreement_fault(one, words),
         kinds=list(COLUMNS),
         formats=list(MEDIA_TYPES),
     )

@@ -31,10 +31,12 @@ class BoardView:
     forest: Markup | None
     matrix: list[list[Cell | None]]
     votes: int
+    warnings: list[str]
 
 
 def board_view(entry: Entry, words: Mapping[str, str]) -> BoardView:
     """Return what the board shows of an analysis."""
+    entry = _within_bounds(entry)
     systems = entry["systems"]
     names = system_names(systems, words)
     order = sorted(range(len(systems)), key=lambda i: _place(systems[i]))
@@ -54,7 +56,30 @@ def board_view(entry: Entry, words: Mapping[str, str]) -> BoardView:
         forest=forest,
         matrix=_matrix(pairs, order) if pairs else [],
         votes=sum(system["judgements"] for system in systems) // (2 if pairs else 1),
+        warnings=_warnings(entry, names, words),
     )
+
+
+BOUNDS = {"pass rate": (0.0, 1.0), "mean score": (1.0, 5.0)}
+"""Between which a measure can lie at all; an interval that is made of few judgements may reach beyond."""
+
+
+def _within_bounds(entry: Entry) -> Entry:
+    bounds = BOUNDS.get(entry["measure"])
+    if bounds is None:
+        return entry
+
+    low, high = bounds
+
+    def within(one: Entry) -> dict[str, Any]:
+        ends = {name: None if one[name] is None else min(max(one[name], low), high) for name in ("low", "high")}
+        return {**one, **ends}
+
+    systems = [within(system) for system in entry["systems"]]
+    for system in systems:
+        if "dimensions" in system:
+            system["dimensions"] = {name: one and within(one) for name, one in system["dimensions"].items()}
+    return {**entry, "systems": systems}
 
 
 def system_names(systems: Sequence[Entry], words: Mapping[str, str]) -> list[str]:
@@ -78,6 +103,28 @@ def system_name(system: Entry, words: Mapping[str, str]) -> str:
         return words["human"]
     best_of = system["decoding"].get("best_of")
     return f"{system['name']} · {words['best_of'].format(n=best_of)}" if best_of else str(system["name"])
+
+
+def agreement_fault(one: Entry, words: Mapping[str, str]) -> str:
+    """Return why an alpha, or its interval, is undefined; empty where it is not."""
+    if one["alpha"] is None:
+        return words["agreement_none" if not one["items"] else "agreement_same"]
+    return words["agreement_one"] if one["low"] is None else ""
+
+
+def _warnings(entry: Entry, names: Sequence[str], words: Mapping[str, str]) -> list[str]:
+    """Return what a reader must mind, in their language: the analysis says the same in English."""
+    found = []
+    if not sum(system["judgements"] for system in entry["systems"]) and entry["kind"] != "board":
+        return [words["warning_nothing"]]
+    kind = "pair" if entry["measure"] == "log-strength" else "mean"
+    for system, name in zip(entry["systems"], names, strict=True):
+        key = f"warning_{kind}_{system['standing']}"
+        if key in words and (system["judgements"] or entry["kind"] != "board"):
+            found.append(words[key].format(name=name))
+    if (entry.get("aa") or {}).get("significant"):
+        found.append(words["warning_aa"])
+    return found
 
 
 def _place(system: Entry) -> tuple[bool, float, float]:

@@ -21,6 +21,7 @@ from app.pages.chat.repository import Listed, SaidTurn
 from app.pages.chat.schemas import AgainForm, MessageForm, Place, PrivacyForm, ScaleForm, ThumbForm
 from app.ratings import repository as ratings_repository
 from app.ratings import service as ratings_service
+from app.ratings.repository import Thumb
 from app.ratings.schemas import RatingRequest
 from app.settings import Settings
 from app.studies.protocol import STANDARD_DIMENSIONS
@@ -37,7 +38,7 @@ class ShownTurn:
 
     turn: SaidTurn
     position: int
-    thumb: int | None
+    thumb: Thumb | None
     scales: dict[str, int]
 
 

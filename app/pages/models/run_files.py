@@ -28,7 +28,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What was found; empty where there is nothing. `curves` has the (step, value) pairs of each metric and stage."""
+    """What was found; empty where there is nothing. `curves` has the (step, value) pairs of each metric and stage.
+
+    Each stage of a run counts its steps anew; here they are counted on, one stage after the other.
+    """
 
     curves: dict[str, dict[str, list[tuple[float, float]]]] = field(default_factory=dict)
     samples: dict[str, list[Sample]] = field(default_factory=dict)
@@ -55,11 +58,17 @@ def read_info(models: Path, name: str) -> dict[str, float]:
 
 def _curves(path: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
     curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    begins: dict[str, float] = {}
+    end = 0.0
     for row in _lines(path):
         step, stage = row.get("step"), str(row.get("stage", ""))
+        if not _is_number(step):
+            continue
+        at = begins.setdefault(stage, end) + float(step or 0)
+        end = max(end, at)
         for name, value in row.items():
-            if name not in ("step", "stage") and _is_number(value) and _is_number(step):
-                curves.setdefault(name, {}).setdefault(stage, []).append((float(step or 0), float(value)))
+            if name not in ("step", "stage") and _is_number(value):
+                curves.setdefault(name, {}).setdefault(stage, []).append((at, float(value)))
     return curves
 
 

@@ -92,7 +92,8 @@ async function show(pair) {
     }
   }
   for (const [box, text] of boxes) {
-    box.querySelector(".text").textContent = text || "…";
+    box.querySelector(".text").textContent = text || status.dataset.silence;
+    box.querySelector(".text").classList.toggle("silent", !text);
   }
   shownAt = performance.now();
   wake(true);
@@ -133,6 +134,6 @@ function wake(is) {
 }
 
 function tell(error, unreachable) {
-  notice.textContent = error instanceof Refusal ? `${notice.dataset.failed} ${error.message}` : unreachable;
+  notice.textContent = error instanceof Refusal ? notice.dataset.failed + error.message : unreachable;
   notice.hidden = false;
 }

@@ -218,7 +218,7 @@ async function rate(stored) {
     await stored;
     status.textContent = composer.dataset.stored;
   } catch (error) {
-    tell(error);
+    tell(error, true);
   }
 }
 
@@ -232,7 +232,7 @@ async function protect() {
     inform(said);
   } catch (error) {
     box.checked = !box.checked;
-    tell(error);
+    tell(error, true);
   }
 }
 
@@ -281,16 +281,17 @@ function inform(text) {
   notice.hidden = false;
 }
 
-function tell(error, drawnAgain = false) {
-  const { failed, unreachable, stopped, stoppedAgain, cut, cutAgain } = composer.dataset;
+/** Say what went wrong: with a message, which is in its box again, or with a change to what stands. */
+function tell(error, change) {
+  const { failed, unreachable, unreachableChange, stopped, stoppedAgain, cut, cutAgain } = composer.dataset;
   if (error.name === "AbortError") {
-    notice.textContent = drawnAgain ? stoppedAgain : stopped;
+    notice.textContent = change ? stoppedAgain : stopped;
   } else if (error instanceof Cut) {
-    notice.textContent = drawnAgain ? cutAgain : cut;
+    notice.textContent = change ? cutAgain : cut;
   } else if (error instanceof Refusal) {
-    notice.textContent = `${failed} ${error.message}`;
+    notice.textContent = failed + error.message;
   } else {
-    notice.textContent = unreachable;
+    notice.textContent = change ? unreachableChange : unreachable;
   }
   notice.classList.remove("kind");
   notice.hidden = false;

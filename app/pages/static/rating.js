@@ -16,16 +16,9 @@ if (verdict) {
     }
   });
 
-  let sent = false;
-  verdict.addEventListener("submit", (event) => {
-    if (sent) {
-      event.preventDefault(); // a second click of the same double click
-      return;
-    }
-    sent = true;
+  verdict.addEventListener("submit", () => {
     verdict.elements.dwell_ms.value = Math.round(looked + (since === null ? 0 : performance.now() - since));
   });
-  addEventListener("pageshow", () => (sent = false));
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || typing(event.target)) {

@@ -4,6 +4,9 @@ import { post } from "./streaming.js";
 
 /** Store a thumb, and offer the reasons that go with it. */
 export async function thumb(form, button) {
+  if (button.ariaPressed === "true") {
+    return; // stored anew, it would lose its reasons
+  }
   const thumbs = [...form.querySelectorAll(".thumb")];
   const before = thumbs.map((one) => one.ariaPressed);
   for (const one of thumbs) {

@@ -11,12 +11,20 @@ export class Refusal extends Error {
 /** The stream ended without saying that it was complete. */
 export class Cut extends Error {}
 
+/** Return an error of the service's as the page's language has it, where the page holds words for it. */
+function refusal({ message, code }) {
+  const words = document.querySelector("#sayings")?.content;
+  const known = words?.querySelector(`[data-code="${CSS.escape(code ?? "")}"]`) ?? words?.querySelector('[data-code=""]');
+  const text = known ? known.textContent + ("more" in known.dataset ? ` (${message})` : "") : message;
+  return new Refusal(text, code);
+}
+
 /** Post, and return the response; throws a Refusal with the service's words, a TypeError when it does not answer. */
 export async function post(address, { body, accept = "application/json", headers = {}, signal, keepalive }) {
   const response = await fetch(address, { method: "POST", headers: { Accept: accept, ...headers }, body, signal, keepalive });
   if (!response.ok) {
     const answer = await response.json().catch(() => null);
-    throw new Refusal(answer?.error?.message ?? String(response.status), answer?.error?.code);
+    throw refusal(answer?.error ?? { message: String(response.status) });
   }
   return response;
 }
@@ -47,7 +55,7 @@ export async function* events(response) {
       }
       const event = JSON.parse(content);
       if (event.error) {
-        throw new Refusal(event.error.message, event.error.code);
+        throw refusal(event.error);
       }
       yield event;
     }

@@ -1,5 +1,6 @@
 """`/studies` and `/studies/{slug}`: what the interface does for owners, as forms."""
 
+import secrets
 from collections.abc import Callable
 from typing import Annotated
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from app.chat.service import ChatService
+from app.chat.service import DRAWN_SEEDS, ChatService
 from app.database import Database, Reading, Writing
 from app.errors import ConflictError, ServiceError, from_exception
 from app.judging.routes import Work
@@ -19,6 +20,7 @@ from app.raters.routes import LARGEST_ID, Slug
 from app.raters.schemas import InvitationRequest, NewInvitation
 from app.studies import service
 from app.studies.filling import StudyFilling
+from app.studies.schemas import StudyRequest
 from chatbot.errors import RejoinderError
 
 router = APIRouter(prefix="/studies")
@@ -31,7 +33,7 @@ Pressed = Depends(form_of(Nothing))
 @router.get("")
 def show_all(request: Request, session: Reading) -> Response:
     """Show all studies, and the form for a new one."""
-    return _overview(request, session, DraftForm())
+    return _overview(request, session, DraftForm(seed=secrets.randbelow(DRAWN_SEEDS)))
 
 
 @router.post("")
@@ -42,14 +44,15 @@ async def draft(
     filling: StudyFilling = request.app.state.filling
     try:
         study, items = form.study(), form.items()
-        await database.write(lambda session: service.create(session, study))
-        try:
-            await filling.add_items(study.slug, items)
-        except BaseException:
-            await database.write(lambda session: service.delete_draft(session, study.slug))
-            raise
+    except ServiceError as error:
+        fault = error
+        return await database.read(lambda session: _overview(request, session, form, fault))
+    try:
+        await filling.draft(study, items)
     except (ServiceError, RejoinderError) as error:
         fault = from_exception(error)
+        if fault.code == "study_exists" and await database.read(lambda session: _is_stored(session, study)):
+            return see_other(f"/studies/{study.slug}")  # sent twice: it is there
         return await database.read(lambda session: _overview(request, session, form, fault))
     return see_other(f"/studies/{study.slug}")
 
@@ -85,7 +88,7 @@ def invite(
 ) -> Response:
     """Make a link; it is shown this once."""
     body = InvitationRequest(label=form.label, max_raters=form.max_raters, expires_in_days=form.days)
-    return _study(request, session, slug, invitation=raters.invite(session, slug, body))
+    return _study(request, session, slug, invitation=raters.invite(session, slug, body, form.token))
 
 
 @router.get("/{slug}/invite")
@@ -134,6 +137,11 @@ def _overview(request: Request, session: Session, form: DraftForm, fault: Servic
     )
 
 
+def _is_stored(session: Session, study: StudyRequest) -> bool:
+    stored = service.get(session, study.slug)
+    return study.seed != 0 and (stored.title, stored.seed) == (study.title, study.seed)
+
+
 def _study(
     request: Request,
     session: Session,
@@ -152,6 +160,7 @@ def _study(
         items=service.list_items(session, slug, limit=SHOWN_ITEMS, after=0),
         invitations=raters.list_invitations(session, slug).data,
         invitation=invitation,
+        token=raters.new_token(),
         link=None if invitation is None else f"{str(request.base_url).rstrip('/')}{invitation.path}",
         fault=fault,
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from app.chat.service import DRAWN_SEEDS
 from app.errors import BadRequestError, parameter
 from app.studies.schemas import ContextSpec, ItemsRequest, StudyRequest
 from app.wire import Text
@@ -28,6 +29,8 @@ class DraftForm(BaseModel):
     instructions: Annotated[Text, Field(max_length=20_000)] = ""
     systems: list[Annotated[Text, Field(max_length=300)]] = Field(default_factory=list)
     contexts: Text = ""
+    seed: Annotated[int, Field(ge=0, lt=DRAWN_SEEDS)] = 0
+    """Drawn for each form that is shown: a draft of the same name and seed is the same form, sent twice."""
 
     @field_validator("k", "gold", mode="before")
     @classmethod
@@ -36,7 +39,7 @@ class DraftForm(BaseModel):
 
     def study(self) -> StudyRequest:
         """Return the study as the interface has it. Raises BadRequestError."""
-        slug = self.slug.strip() or slug_of(self.title)
+        slug = self.slug.strip() or slug_of(self.title) or f"study-{self.seed % 1_000_000:06}"
         protocol = {
             "kind": self.kind,
             "k": self.k,
@@ -45,7 +48,9 @@ class DraftForm(BaseModel):
             "instructions": self.instructions.replace("\r\n", "\n"),
         }
         try:
-            return StudyRequest.model_validate({"slug": slug, "title": self.title.strip(), "protocol": protocol})
+            return StudyRequest.model_validate(
+                {"slug": slug, "title": self.title.strip(), "seed": self.seed, "protocol": protocol}
+            )
         except ValidationError as error:
             raise _bad(error) from None
 
@@ -69,6 +74,8 @@ class InviteForm(BaseModel):
     label: Annotated[Text, Field(max_length=255)] = ""
     max_raters: Annotated[int, Field(ge=1, le=100_000)] = 1
     days: Annotated[float, Field(gt=0, le=3650, allow_inf_nan=False)] = 30.0
+    token: Annotated[Text, Field(pattern=r"^([A-Za-z0-9_-]{32})?$")] = ""
+    """The link's own, made with the form: sent twice, it still makes one link."""
 
 
 class Nothing(BaseModel):
@@ -102,7 +109,9 @@ def read_contexts(text: str) -> list[dict[str, Any]]:
         except (ValueError, RecursionError) as error:
             fault = error.errors()[0] if isinstance(error, ValidationError) else None
             reason = f"{parameter(fault['loc'])}: {fault['msg'].lower()}" if fault else "is not JSON"
-            raise BadRequestError(f"contexts, line {number}: {reason}", param="contexts") from None
+            raise BadRequestError(
+                f"contexts, line {number}: {reason}", param="contexts", code="contexts_unreadable"
+            ) from None
     return found
 
 

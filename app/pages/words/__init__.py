@@ -4,7 +4,20 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from app.pages.words import arena, batches, board, chat, dimensions, layout, models, rating, reference, sign_in, studies
+from app.pages.words import (
+    arena,
+    batches,
+    board,
+    chat,
+    dimensions,
+    errors,
+    layout,
+    models,
+    rating,
+    reference,
+    sign_in,
+    studies,
+)
 
 GROUPS: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "chat": chat.WORDS,
@@ -16,7 +29,7 @@ GROUPS: Final[Mapping[str, Mapping[str, Mapping[str, str]]]] = {
     "arena": {language: {**rating.WORDS[language], **arena.WORDS[language]} for language in layout.WORDS},
     "sign_in": sign_in.WORDS,
     "reference": reference.WORDS,
-    "errors": {"en": {}, "zh": {}},
+    "errors": errors.WORDS,
 }
 """Each page's words; those of the layout are on all of them."""
 

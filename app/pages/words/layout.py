@@ -19,6 +19,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "failed": "That did not work.",
         "failed_because": "That did not work:",
         "unreachable": "The service does not answer.",
+        "unsent": "The service does not answer, so nothing was sent. What you entered is still here: try again in a moment.",
         "back": "Back to the chat",
         "next_step": "What to do next",
         "no_model": "No model is loaded yet",
@@ -47,6 +48,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "failed": "没有成功。",
         "failed_because": "没有成功：",
         "unreachable": "服务没有响应。",
+        "unsent": "服务没有响应，所以什么都没有发送。你填写的内容还在，请稍后再试。",
         "back": "回到聊天",
         "next_step": "接下来做什么",
         "no_model": "还没有加载模型",
@@ -57,6 +59,6 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "save": "保存",
         "none": "无",
         "human": "真人",
-        "best_of": "{n} 选一",
+        "best_of": "{n} 选 1",
     },
 }

@@ -23,6 +23,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "human_strength": "People: strength",
         "human_thumbs": "People: thumbs",
         "not_judged": "not judged yet",
+        "judge_them": "Nobody has judged them yet. Give a thumb in the chat, or vote on blind pairs:",
         "card": "Card",
         "curves": "Training",
         "curves_none": "No log of the training lies beside this model. Serve a run's own directory (rejoinder serve --models runs/NAME) to see its curves and samples here.",
@@ -48,7 +49,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "context": "Conversation",
         "all_models": "All models",
         "talk": "Talk to it",
-        "charts_by_step": "To the right: training steps.",
+        "charts_by_step": "To the right: training steps, one stage after the other.",
     },
     "zh": {
         "title": "模型",
@@ -70,6 +71,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "human_strength": "人：强度",
         "human_thumbs": "人：拇指",
         "not_judged": "还没有评价",
+        "judge_them": "还没有人评过。在聊天里点拇指，或给匿名的回复投票：",
         "card": "模型卡",
         "curves": "训练过程",
         "curves_none": "这个模型旁边没有训练记录。直接用训练目录启动服务（rejoinder serve --models runs/NAME），这里就会显示曲线和样例。",
@@ -95,6 +97,6 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "context": "对话",
         "all_models": "所有模型",
         "talk": "和它聊天",
-        "charts_by_step": "向右：训练步数。",
+        "charts_by_step": "向右：训练步数，各阶段依次相接。",
     },
 }

@@ -111,7 +111,7 @@ def test_the_owners_forms(any_client: TestClient, rows: Callable) -> None:
     assert page.url.path == "/studies/my-study"
     assert len(rows(any_client, "item")) == 2
     again = any_client.post("/studies", data=draft, headers=PAGE)
-    assert again.status_code == 409  # sent twice: there is one study
+    assert again.status_code == 409  # another study of that name
     assert "My Study!" in again.text
     for _ in range(2):
         assert any_client.post("/studies/my-study/start", data={"x": ""}, headers=PAGE).status_code == 200
@@ -124,6 +124,37 @@ def test_the_owners_forms(any_client: TestClient, rows: Callable) -> None:
     closed = any_client.post("/studies/my-study/invite", data={"max_raters": "1", "days": "1"}, headers=PAGE)
     assert closed.status_code == 409
     assert rows(any_client, "invitation") == []
+
+
+def test_an_owners_form_that_is_sent_twice_does_its_work_once(any_client: TestClient, rows: Callable) -> None:
+    form = any_client.get("/studies", headers=PAGE).text
+    [seed] = re.findall(r'name="seed" value="(\d+)"', form)
+    draft = {"title": "三", "systems": ["model:fake", "best:fake"], "contexts": "hello", "seed": seed}
+    first, second = (any_client.post("/studies", data=draft, headers=PAGE) for _ in range(2))
+    assert (first.url, second.status_code) == (second.url, 200)
+    assert re.fullmatch(r"/studies/study-\d{6}", first.url.path)
+    assert len(rows(any_client, "study")) == len(rows(any_client, "item")) == 1
+    [token] = re.findall(r'name="token" value="([^"]+)"', first.text)
+    link = {"label": "a", "max_raters": "2", "days": "1", "token": token}
+    told = [any_client.post(f"{first.url.path}/invite", data=link, headers=PAGE).text for _ in range(2)]
+    assert all(f"/rate/join/{token}" in one for one in told)
+    assert len(rows(any_client, "invitation")) == 1
+    other = any_client.post(f"{first.url.path}/invite", data={**link, "label": "b"}, headers=PAGE).text
+    assert f"/rate/join/{token}" not in other  # another link than the one that this token has made
+    assert len(rows(any_client, "invitation")) == 2
+    assert any_client.post(f"{first.url.path}/invite", data={**link, "token": "x"}, headers=PAGE).status_code == 400
+
+
+def test_a_file_that_is_sent_twice_begins_one_batch(client: TestClient, rows: Callable) -> None:
+    [action] = re.findall(r'action="(/batches\?once=\w+)"', client.get("/batches", headers=PAGE).text)
+    for name, count in (("a.jsonl", 1), ("a.jsonl", 1), ("b.jsonl", 2)):
+        sent = client.post(action, files={"file": (name, b"{}")}, data={"purpose": "batch"}, headers=PAGE)
+        assert sent.status_code == 200
+        assert (
+            len(rows(client, "batch"))
+            == len([one for one in rows(client, "stored_file") if one["filename"][0] in "ab"])
+            == count
+        )
 
 
 @pytest.mark.parametrize(
