@@ -3,7 +3,9 @@
 Knows the three reserved ids and nothing of dialogues: who joins turns into a context puts `TURN` between them.
 """
 
+import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -87,10 +89,33 @@ class Tokenizer:
     def piece(self, token: int) -> bytes:
         """Return the bytes that `token` stands for, which may be a part of a character; of reserved ids none."""
         if self._pieces is None:
-            bytes_of = {character: byte for byte, character in enumerate(_byte_alphabet())}
-            texts = [str(self._bpe.id_to_token(i)) for i in range(len(RESERVED), self.vocabulary_size)]
-            self._pieces = [b""] * len(RESERVED) + [bytes(bytes_of[c] for c in text) for text in texts]
+            added = self._bpe.get_added_tokens_decoder()
+            bytes_of = _byte_level if isinstance(self._bpe.decoder, decoders.ByteLevel) else _sentence_piece
+            self._pieces = [b""] * len(RESERVED) + [
+                added[i].content.encode() if i in added else bytes_of(str(self._bpe.id_to_token(i)))
+                for i in range(len(RESERVED), self.vocabulary_size)
+            ]
         return self._pieces[token]
+
+
+def _byte_level(piece: str) -> bytes:
+    bytes_of = _bytes_of_characters()
+    return bytes(bytes_of[character] for character in piece)
+
+
+_BYTE_PIECE: Final = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def _sentence_piece(piece: str) -> bytes:
+    """Return the bytes of a piece as SentencePiece writes it (Kudo and Richardson 2018), for borrowed tokenizers."""
+    if byte := _BYTE_PIECE.fullmatch(piece):
+        return bytes([int(byte[1], 16)])
+    return piece.replace("\u2581", " ").encode()
+
+
+@cache
+def _bytes_of_characters() -> dict[str, int]:
+    return {character: byte for byte, character in enumerate(_byte_alphabet())}
 
 
 def _byte_alphabet() -> list[str]:
