@@ -22,6 +22,11 @@ from chatbot.generator.prompt import Layout
 Kind = Literal["causal", "encoder-decoder"]
 
 _FORMATS: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_ELSEWHERE: Final = {
+    "_name_or_path", "_model_name_or_path", "architectures", "auto_map", "dtype", "id2label", "label2id",
+    "quantization_config", "transformers_version",
+}  # fmt: skip
+"""What a library's configuration says of files, labels and versions, and a bundle says itself or has no use for."""
 
 
 @dataclass(frozen=True)
@@ -108,23 +113,35 @@ class LanguageModel:
 
     @classmethod
     def load(cls, config: LanguageModelConfig, path: Path, device: torch.device | str, digest: str) -> "LanguageModel":
-        """Read the weights at `path` into the network that `config` describes; nothing is fetched from anywhere.
-
-        Raises LanguageModelError when the library is missing, does not know the model, or the weights do not fit.
-        """
+        """Read the weights at `path`, written by `save`. Raises LanguageModelError as `build` does."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        try:
+            weights = load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise LanguageModelError(f"{path}: cannot be read as safetensors ({error})") from None
+        made = cls.build(config, weights, str(path), device)
+        made.file, made.digest = path, digest
+        return made
+
+    @classmethod
+    def build(
+        cls, config: LanguageModelConfig, weights: dict[str, torch.Tensor], where: str, device: torch.device | str
+    ) -> "LanguageModel":
+        """Fill the network that `config` describes with `weights`; nothing is fetched from anywhere.
+
+        Raises LanguageModelError, which begins with `where`, when the library is missing, does not know the model, or
+        the weights do not fit.
+        """
         library = import_library()
         values = without_dropout_rates(dict(config.library))
         model_type = values.pop("model_type")
         try:
             described = library.AutoConfig.for_model(model_type, **values)
-            weights = load_file(path)
         except (ValueError, KeyError, TypeError) as error:
-            raise LanguageModelError(f"{path}: {model_type!r} is no model that transformers knows ({error})") from None
-        except (SafetensorError, OSError) as error:
-            raise LanguageModelError(f"{path}: cannot be read as safetensors ({error})") from None
+            first = " ".join(str(error).split())[:120]
+            raise LanguageModelError(f"{where}: {model_type!r} is no model that transformers knows ({first})") from None
         auto = auto_class(library, config.kind)
         try:
             kind = auto._model_mapping[type(described)]
@@ -137,9 +154,10 @@ class LanguageModel:
                 output_loading_info=True,
             )
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise LanguageModelError(f"{path}: weights do not fit the language model ({error})") from None
-        refuse_gaps(found, str(path))
-        return cls(config, network.to(device), path, digest)
+            first = " ".join(str(error).split())[:120]
+            raise LanguageModelError(f"{where}: weights do not fit the language model ({first})") from None
+        refuse_gaps(found, where)
+        return cls(config, network.to(device), None, "")
 
 
 def import_library() -> Any:
@@ -186,6 +204,4 @@ def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
 def json_ready(config: Any) -> dict[str, Any]:
     """Return a library's configuration as plain values, without the place that it came from."""
     values = cast(dict[str, Any], json.loads(config.to_json_string(use_diff=False)))
-    for key in ("_name_or_path", "_model_name_or_path", "quantization_config", "transformers_version", "dtype", "auto_map"):
-        values.pop(key, None)
-    return values
+    return {key: value for key, value in values.items() if key not in _ELSEWHERE and value is not None}

@@ -94,6 +94,9 @@ def add_adapters(network: nn.Module, adapters: Adapters) -> None:
     )
     try:
         inject_adapter_in_model(config, network)
+        for name, parameter in network.named_parameters():
+            if "lora_" in name:  # beside weights in 16 bits they would be made so, too, and learn badly
+                parameter.data = parameter.data.float()
     except ValueError as error:
         first = " ".join(str(error).split())[:160]
         raise LanguageModelError(f"generator.lora.targets={list(adapters.targets)}: {first}") from None
