@@ -37,9 +37,13 @@ from chatbot.pretrained_bundle import (
 from chatbot.pretrained_discriminator import PretrainedDiscriminator
 from chatbot.tokenizer import Tokenizer
 
-FORMAT: Final = 2
-"""The newest that is read; 2 is written for compact weights only, so that older versions go on reading the others."""
+AnyGenerator = Seq2SeqGenerator | PretrainedGenerator
+
+FORMAT: Final = 3
+"""The newest that is read. Older versions of Rejoinder go on reading what they can: 2 is written for compact weights only,
+3 for pretrained generators only."""
 _PLAIN: Final = 1
+_COMPACT: Final = 2
 CONFIG: Final = "config.json"
 CARD: Final = "README.md"
 WEIGHTS: Final = ("generator.safetensors", "discriminator.safetensors")
@@ -61,7 +65,7 @@ class Limits:
 class Bundle:
     """A loaded model: text comes in and goes out through `tokenizer`, the models see ids."""
 
-    generator: Seq2SeqGenerator | PretrainedGenerator
+    generator: AnyGenerator
     discriminator: PairDiscriminator | None
     tokenizer: Tokenizer
     limits: Limits
@@ -95,7 +99,7 @@ def save_bundle(bundle: Bundle, directory: Path, *, compact: bool = False) -> No
         if isinstance(bundle.generator, PretrainedGenerator) and needs_language_model(*described):
             known[LANGUAGE_MODEL] = bundle.generator.language_model.save(fresh / LANGUAGE_MODEL)
         config = {
-            "format": FORMAT if compact else _PLAIN,
+            "format": _format(bundle, compact),
             "vocabulary_size": bundle.tokenizer.vocabulary_size,
             "limits": asdict(bundle.limits),
             "generator": described[0],
@@ -128,7 +132,7 @@ def finish_interrupted_save(directory: Path) -> None:
 
 
 def load_bundle(
-    directory: Path, device: torch.device | str = "cpu", sharing: "Seq2SeqGenerator | PretrainedGenerator | None" = None
+    directory: Path, device: torch.device | str = "cpu", sharing: AnyGenerator | None = None
 ) -> Bundle:
     """Read the bundle at `directory`, models in evaluation mode on `device`.
 
@@ -147,7 +151,7 @@ def _load(directory: Path, device: torch.device | str, sharing: object) -> Bundl
     config = read_config(directory)
     limits = _check_config(config, directory / CONFIG)
     shared = sharing.language_model.digest if isinstance(sharing, PretrainedGenerator) else ""
-    generator: Seq2SeqGenerator | PretrainedGenerator
+    generator: AnyGenerator
     discriminator: PairDiscriminator | None
     if is_pretrained(config["generator"]):
         _check_files(directory, config, shared)
@@ -173,7 +177,7 @@ def _load(directory: Path, device: torch.device | str, sharing: object) -> Bundl
         )
     for name, model in zip(WEIGHTS, (generator, discriminator), strict=True):
         if model is not None:
-            _load_weights(model, directory / name, device, compact=config["format"] > _PLAIN)
+            _load_weights(model, directory / name, device, compact=config["format"] == _COMPACT)
             model.eval()
     card = directory / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""

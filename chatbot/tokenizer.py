@@ -74,6 +74,10 @@ class Tokenizer:
         """Write `tokenizer.json`."""
         path.write_text(self._bpe.to_str(), encoding="utf-8")
 
+    def same_as(self, other: "Tokenizer") -> bool:
+        """Say whether `other` gives every text the same ids."""
+        return self._bpe.to_str() == other._bpe.to_str()
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without reserved ids."""
         return list(self._bpe.encode(text, add_special_tokens=False).ids)

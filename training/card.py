@@ -20,8 +20,8 @@ def model_card(config: Config, about: Mapping[str, Any], data: Mapping[str, Any]
         [
             "# Reply generator",
             "",
-            f"Recipe `{info['recipe']}`, stage `{info['stage']}`, step {info['step']}. Architecture "
-            f"`{config.generator.architecture}`, width {config.generator.width}.",
+            f"Recipe `{info['recipe']}`, stage `{info['stage']}`, step {info['step']}. "
+            f"{_made_of(config)}.",
             "",
             "A small dialogue model that imitates the conversations that it was trained on, their faults included. "
             "It knows no facts, and nothing filters what it says.",
@@ -47,6 +47,14 @@ def model_card(config: Config, about: Mapping[str, Any], data: Mapping[str, Any]
             "",
         ]
     )
+
+
+def _made_of(config: Config) -> str:
+    generator = config.generator
+    if generator.architecture != "pretrained":
+        return f"Architecture `{generator.architecture}`, width {generator.width}"
+    how = f"low-rank adapters of rank {generator.lora.rank}" if generator.tuning == "lora" else "all its weights"
+    return f"Pretrained language model `{generator.path or config.start}`, of which {how} learnt; its licence holds here, too"
 
 
 def _feedback(feedback: Mapping[str, Any] | None) -> list[str]:
