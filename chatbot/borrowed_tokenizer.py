@@ -13,8 +13,6 @@ from chatbot.errors import TokenizerError
 from chatbot.tokenizer import RESERVED, Tokenizer
 
 BORROWED_BY: Final = len(RESERVED)
-_NEVER_CHOSEN: Final = -1e9
-"""The score of a piece that no text is cut into."""
 
 
 def borrow(native: str) -> Tokenizer:
@@ -66,7 +64,8 @@ def _make_room(tree: dict[str, Any]) -> None:
         model["vocab"] = {name: number for number, name in enumerate(RESERVED)} | moved
     else:
         pieces = [[renamed(piece), score] for piece, score in model["vocab"]]
-        model["vocab"] = [[name, _NEVER_CHOSEN] for name in RESERVED] + pieces
+        rarest = min(score for _, score in pieces)  # lower, and unknown characters would be dearer than they were
+        model["vocab"] = [[name, rarest] for name in RESERVED] + pieces
         if model.get("unk_id") is not None:
             model["unk_id"] += BORROWED_BY
     shape = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}

@@ -35,6 +35,11 @@ class Tokenizer:
         # a user who types it must not end a turn.
         bpe.encode_special_tokens = True
         self._bpe = bpe
+        # A Unigram model, always a borrowed one, takes special tokens for pieces all the same, and has none for some
+        # characters: neither is text that a language model could have learnt.
+        unigram = isinstance(bpe.model, models.Unigram)
+        added = bpe.get_added_tokens_decoder() if unigram else {}
+        self._left_out = frozenset(i for i, token in added.items() if token.special)
         self.vocabulary_size: int = bpe.get_vocab_size()
         self._pieces: list[bytes] | None = None
 
@@ -80,11 +85,14 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without reserved ids."""
-        return list(self._bpe.encode(text, add_special_tokens=False).ids)
+        return self._kept(self._bpe.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text; runs on all cores."""
-        return [list(e.ids) for e in self._bpe.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [self._kept(e.ids) for e in self._bpe.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def _kept(self, ids: list[int]) -> list[int]:
+        return [i for i in ids if i not in self._left_out] if self._left_out else list(ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`; reserved ids give nothing."""
