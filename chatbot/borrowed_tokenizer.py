@@ -22,7 +22,7 @@ def borrow(native: str) -> Tokenizer:
     or one of the model's own special tokens out of a text.
     """
     tree = json.loads(native)
-    kind = tree["model"]["type"] if "type" in tree["model"] else "BPE"
+    kind = tree["model"].get("type", "BPE")
     if kind not in ("BPE", "Unigram"):
         raise TokenizerError(f"a {kind} tokenizer cannot give every text back, expected BPE or Unigram")
     special = [added["content"] for added in tree["added_tokens"] if added["special"]]

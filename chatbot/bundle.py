@@ -131,9 +131,7 @@ def finish_interrupted_save(directory: Path) -> None:
         shutil.rmtree(fragment, ignore_errors=True)
 
 
-def load_bundle(
-    directory: Path, device: torch.device | str = "cpu", sharing: AnyGenerator | None = None
-) -> Bundle:
+def load_bundle(directory: Path, device: torch.device | str = "cpu", sharing: AnyGenerator | None = None) -> Bundle:
     """Read the bundle at `directory`, models in evaluation mode on `device`.
 
     A pretrained generator `sharing` its frozen language model, where it is the bundle's, saves reading and holding it
@@ -252,9 +250,7 @@ def _own_discriminator(config: dict[str, Any], path: Path, limits: Limits) -> Di
         raise BundleError(f"{path}: does not describe a model ({error})") from None
 
 
-def _describe(
-    config: dict[str, Any], path: Path, limits: Limits
-) -> tuple[Seq2SeqGenerator, Discriminator | None]:
+def _describe(config: dict[str, Any], path: Path, limits: Limits) -> tuple[Seq2SeqGenerator, Discriminator | None]:
     """Return the models that `config` describes, on the meta device: shapes, and no memory taken yet."""
     shapes = (config["vocabulary_size"], limits.context_tokens, limits.reply_tokens)
     shape = _trunk_config(config["generator"], f"{path}: generator: ")

@@ -29,9 +29,7 @@ class HeadConfig:
 class PretrainedDiscriminator(PairDiscriminator):
     """Score prefixes by a GRU over the hidden states that a frozen language model has at their tokens."""
 
-    def __init__(
-        self, language_model: LanguageModel, head: HeadConfig, context_tokens: int, reply_tokens: int
-    ) -> None:
+    def __init__(self, language_model: LanguageModel, head: HeadConfig, context_tokens: int, reply_tokens: int) -> None:
         super().__init__()
         self.config = head
         self.language_model = language_model

@@ -108,7 +108,9 @@ def _check_pretrained(config: Config) -> None:
     _expect(generator.lora.rank > 0, "generator.lora.rank", "at least 1")
     _expect(generator.lora.alpha > 0, "generator.lora.alpha", "at least 1")
     _expect(generator.tuning == "lora" or not generator.bf16, "generator.bf16", "false with generator.tuning=full")
-    _expect(not config.discriminator.from_generator, "discriminator.from_generator", "false with a pretrained generator")
+    _expect(
+        not config.discriminator.from_generator, "discriminator.from_generator", "false with a pretrained generator"
+    )
 
 
 def _check_judged(config: Config) -> None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from chatbot.decoding import points_of
 from chatbot.bundle import AnyGenerator
+from chatbot.decoding import points_of
 from chatbot.generator.branches import Branches, branch
 from chatbot.generator.interface import State
 from chatbot.generator.pretrained import PretrainedGenerator

@@ -1,6 +1,6 @@
-"""A pretrained language model as it was when we got it: described by plain values, kept in one safetensors file, frozen.
+"""A pretrained language model as we got it: described by plain values, kept in one safetensors file, frozen.
 
-Knows the transformers library (imported only here and in the files that use it: an extra), no dialogues and no training.
+Knows the transformers library (an extra, imported only when needed), no dialogues and no training.
 """
 
 import copy
@@ -43,7 +43,7 @@ class LanguageModelConfig:
     never: tuple[int, ...]
     """Its special tokens: no reply holds them, but for the end token."""
     start: int
-    """The id behind which a reply begins: the last one of a prompt, or what an encoder-decoder's decoder begins with."""
+    """The id behind which a reply begins: the last one of a prompt, or the one a decoder begins with."""
     begun: tuple[int, ...]
     """What the decoder of an encoder-decoder has read before `start`."""
     layout: Layout
@@ -53,10 +53,11 @@ class LanguageModelConfig:
         """Read what `to_tree` wrote. Raises LanguageModelError naming what is missing or not expected."""
         try:
             values = dict(tree)
-            layout = Layout(
-                **{key: tuple(map(int, v)) if isinstance(v, list) else int(v) for key, v in values.pop("layout").items()}
+            around = {key: _ids(found) for key, found in values.pop("layout").items()}
+            layout = Layout(**around)
+            config = cls(
+                layout=layout, **{key: _ids(found) if _is_list(found) else found for key, found in values.items()}
             )
-            config = cls(layout=layout, **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LanguageModelError(f"not the description of a language model ({error})") from None
         names = {"kind": ("causal", "encoder-decoder"), "weights": tuple(_FORMATS)}
@@ -74,6 +75,15 @@ class LanguageModelConfig:
     def to_tree(self) -> dict[str, Any]:
         """Return nested plain values."""
         return asdict(self)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _ids(value: Any) -> Any:
+    """Return an id, or ids as a tuple. Raises ValueError or TypeError for anything else."""
+    return tuple(int(number) for number in value) if _is_list(value) else int(value)
 
 
 class LanguageModel:
@@ -183,7 +193,9 @@ def refuse_gaps(found: Mapping[str, Any], where: str) -> None:
     for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if found.get(problem):
             some = ", ".join(map(str, sorted(found[problem], key=str)[:3]))
-            raise LanguageModelError(f"{where}: weights do not fit the language model; {problem.replace('_', ' ')}: {some}")
+            raise LanguageModelError(
+                f"{where}: weights do not fit the language model; {problem.replace('_', ' ')}: {some}"
+            )
 
 
 def without_dropout_rates(values: dict[str, Any]) -> dict[str, Any]:

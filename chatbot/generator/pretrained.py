@@ -1,4 +1,4 @@
-"""The pretrained generator: a language model that learns to reply, by itself or through low-rank adapters (Hu et al. 2022).
+"""The pretrained generator: a language model that learns to reply, itself or by low-rank adapters (Hu et al. 2022).
 
 With adapters the language model's own weights stay as they were and are shared: by generator, frozen reference and
 discriminator. `state_dict` is what is learnt and nothing else. B lanes, T reply tokens, D width, V vocabulary.
@@ -136,24 +136,37 @@ def check_understood(generator: PretrainedGenerator, most: float = 2e-3) -> None
     chosen = [allowed[i * 7919 % len(allowed)] + generator.vocabulary_size - config.tokens for i in range(8)]
     context = torch.tensor([[*chosen[:3], 2, *chosen[3:5], 2], [chosen[5], 2, 0, 0, 0, 0, 0]], device=device)
     reply = torch.tensor([chosen[4:8], chosen[1:5]], device=device)[:, : generator.reply_tokens]
-    ours = generator.score(generator.encode(context), reply)
-    state, previous, stepped = generator.encode(context), torch.full_like(reply[:, 0], START), []
-    for t in range(reply.shape[1]):
-        logits, state = generator.step(state, previous)
-        stepped.append(logits)
-        previous = reply[:, t]
+    try:
+        whole, stepped = _own_logits(generator, context, reply)
+    except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
+        first = " ".join(str(error).split())[:120]
+        raise LanguageModelError(
+            f"a language model of type {config.library['model_type']!r} is not understood: it cannot be read with keys "
+            f"and values of its own for every reply ({first})"
+        ) from None
     library = _library_logits(trunk, context, reply)
     written = slice(generator.vocabulary_size - config.tokens, None)
     heard = ~trunk.get_buffer("_never")
     spread = float(library.float().std())
-    for name, found in (("a whole reply", ours), ("a reply read token by token", torch.stack(stepped, 1))):
+    for name, found in (("a whole reply", whole), ("a reply read token by token", stepped)):
         off = float((found[..., written] - library)[..., heard].abs().max())
         if not off <= most * max(spread, 1e-6) * (16 if config.weights == "bfloat16" else 1):
             raise LanguageModelError(
-                f"a language model of type {config.library['model_type']!r} is not understood: the logits of {name} are off "
-                f"by {off:.3g} where their spread is {spread:.3g}"
+                f"a language model of type {config.library['model_type']!r} is not understood: the logits of {name} "
+                f"are off by {off:.3g} where their spread is {spread:.3g}"
             )
     generator.train(was_training)
+
+
+def _own_logits(generator: PretrainedGenerator, context: Tensor, reply: Tensor) -> tuple[Tensor, Tensor]:
+    """Return our logits [B, T, V], read as a whole and token by token."""
+    whole = generator.score(generator.encode(context), reply)
+    state, previous, stepped = generator.encode(context), torch.full_like(reply[:, 0], START), []
+    for token in reply.unbind(1):
+        logits, state = generator.step(state, previous)
+        stepped.append(logits)
+        previous = token
+    return whole, torch.stack(stepped, 1)
 
 
 def _library_logits(trunk: PretrainedTrunk, context: Tensor, reply: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """How a causal language model reads: the prompt once, then a reply behind it, every lane at its own position.
 
-Keys and values of the prompt and of the reply are kept apart, so that lanes of an engine can join and leave; the library's
-own caches know one position for all. B lanes, S prompt tokens, T reply tokens, H heads, D width.
+Keys and values of prompt and reply are kept apart, so that lanes of an engine can join and leave; the library's own
+caches know one position for all. B lanes, S prompt tokens, T reply tokens, H heads, D width.
 """
 
 from dataclasses import dataclass
@@ -127,11 +127,13 @@ class CausalTrunk(PretrainedTrunk):
         return hidden.gather(1, rows[..., None].expand(-1, -1, hidden.shape[2]))
 
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, CausalState]:
-        """Read one token [B] more in every lane and return its hidden state [B, D]; see `TransformerTrunk.read_step`."""
+        """Read one token [B] more in every lane and return its hidden state [B, D], as a `TransformerTrunk`."""
         assert isinstance(state, CausalState)
         cache, position = state.cache, state.position
         if not cache:
-            cache = [(_room(keys, self.reply_tokens), _room(values, self.reply_tokens)) for keys, values in state.memory]
+            cache = [
+                (_room(keys, self.reply_tokens), _room(values, self.reply_tokens)) for keys, values in state.memory
+            ]
         elif torch.is_grad_enabled():
             cache = [(keys.clone(), values.clone()) for keys, values in cache]
         length = cache[0][0].shape[2]

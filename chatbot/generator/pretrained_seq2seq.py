@@ -94,7 +94,9 @@ class EncoderDecoderTrunk(PretrainedTrunk):
         hidden = state.encoded.new_empty(len(tokens), self.width)
         for position in torch.unique(state.position).tolist():
             rows = (state.position == position).nonzero().squeeze(1)
-            hidden[rows] = self._step_together(state, cache, self.ids(tokens[rows]), rows, int(position)).to(hidden.dtype)
+            hidden[rows] = self._step_together(state, cache, self.ids(tokens[rows]), rows, int(position)).to(
+                hidden.dtype
+            )
         after = EncoderDecoderState(state.encoded, state.mask, state.memory, state.begun, cache, state.position + 1)
         return hidden, after
 

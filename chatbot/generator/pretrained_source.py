@@ -112,7 +112,11 @@ def _locate(source: str) -> _Place:
         if (path / "config.json").is_file():
             if not any(path.glob("*.safetensors")):
                 pickled = [file.name for pattern in _PICKLES for file in path.glob(pattern)]
-                said = f"found {', '.join(pickled[:3])}; pickles can run code and are not read" if pickled else "found none"
+                said = (
+                    f"found {', '.join(pickled[:3])}; pickles can run code and are not read"
+                    if pickled
+                    else "found none"
+                )
                 raise LanguageModelError(f"{source}: expected weights in *.safetensors, {said}")
             return _Place(str(path), None)
         if len(gguf) == 1:
@@ -142,8 +146,8 @@ def _said_in_one_sentence(source: str) -> Iterator[None]:
         if Path(source).exists():
             raise LanguageModelError(f"{source}: not a language model that can be read ({first})") from None
         raise LanguageModelError(
-            f"{source}: no such directory here, and it cannot be had from the Hugging Face hub ({first}); fetch the model "
-            "where there is a network and name its directory"
+            f"{source}: no such directory here, and it cannot be had from the Hugging Face hub ({first}); fetch the "
+            "model where there is a network and name its directory"
         ) from None
 
 

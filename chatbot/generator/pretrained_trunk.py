@@ -66,7 +66,7 @@ class PretrainedTrunk(nn.Module, ABC):
 
     def let_recompute(self) -> None:
         """Keep no activations of layers while learning: they are computed again on the way back."""
-        self.network.gradient_checkpointing_enable({"use_reentrant": False})
+        self.network.activation_checkpointing_enable()
         self.checkpointing = True
 
     def ids(self, tokens: Tensor) -> Tensor:
@@ -131,9 +131,7 @@ def paired(tensors: list[Tensor]) -> list[KeyValue]:
     return list(zip(tensors[::2], tensors[1::2], strict=True))
 
 
-def build_trunk(
-    config: LanguageModelConfig, network: Any, context_tokens: int, reply_tokens: int
-) -> PretrainedTrunk:
+def build_trunk(config: LanguageModelConfig, network: Any, context_tokens: int, reply_tokens: int) -> PretrainedTrunk:
     """Build the trunk of the kind that `config` names."""
     if config.kind == "causal":
         from chatbot.generator.pretrained_causal import CausalTrunk

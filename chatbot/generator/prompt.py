@@ -89,7 +89,9 @@ def _chat_layout(tokenizer: Any) -> Layout:
         try:
             return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=cue))
         except Exception as error:  # a template is a program of its own and may raise anything
-            raise LanguageModelError(f"the chat template cannot be rendered ({error}); set generator.turns=plain") from None
+            raise LanguageModelError(
+                f"the chat template cannot be rendered ({error}); set generator.turns=plain"
+            ) from None
 
     one, two, three = _SAID
     whole = render(3, cue=False)

@@ -1,4 +1,4 @@
-"""Language models small enough for tests, drawn at random: causal ones and encoder-decoders, with and without a tokenizer."""
+"""Language models small enough for tests, drawn at random: causal ones and encoder-decoders."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,7 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+SMALL = Adapters(4, 8)
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -44,14 +45,18 @@ def network(make: Make, tokens: int, seed: int = 0) -> Any:
     shared: dict[str, Any] = {"vocab_size": tokens, "eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 1}
     if make == "llama":
         sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-        config = LlamaConfig(**shared, **sizes, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.3)
+        config = LlamaConfig(
+            **shared, **sizes, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.3
+        )
         return LlamaForCausalLM(config)
     if make == "gpt2":
         return GPT2LMHeadModel(
             GPT2Config(**shared, n_embd=32, n_layer=2, n_head=4, n_positions=256, initializer_range=0.3)
         )
     if make == "bart":
-        layers = {f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in (("layers", 2), ("ffn_dim", 48))}
+        layers = {
+            f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in (("layers", 2), ("ffn_dim", 48))
+        }
         heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "max_position_embeddings": 256}
         begin = {"decoder_start_token_id": 1, "forced_bos_token_id": 0, "init_std": 0.3}
         return BartForConditionalGeneration(BartConfig(**shared, d_model=32, **layers, **heads, **begin))
@@ -81,7 +86,7 @@ def _without_dropout(made: Any) -> dict[str, Any]:
 
 
 def pretrained(
-    make: Make = "llama", adapters: Adapters | None = Adapters(4, 8), *, stirred: bool = True, **more: Any
+    make: Make = "llama", adapters: Adapters | None = SMALL, *, stirred: bool = True, **more: Any
 ) -> PretrainedGenerator:
     """Return a generator in evaluation mode; `stirred` adapters say something, where fresh ones say nothing."""
     context, reply = more.pop("context_tokens", CONTEXT_TOKENS), more.pop("reply_tokens", REPLY_TOKENS)
@@ -122,7 +127,7 @@ def save_language_model(directory: Path, make: Make = "llama", template: str | N
     return directory
 
 
-def pretrained_bundle(tokenizer: Tokenizer, make: Make = "llama", adapters: Adapters | None = Adapters(4, 8)) -> Bundle:
+def pretrained_bundle(tokenizer: Tokenizer, make: Make = "llama", adapters: Adapters | None = SMALL) -> Bundle:
     """Return a bundle of a random language model; its discriminator has not learnt anything."""
     size = tokenizer.vocabulary_size - 3
     generator = pretrained(make, adapters, tokens=size)

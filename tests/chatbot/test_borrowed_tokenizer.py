@@ -1,4 +1,4 @@
-"""Tokenizers of language models taken over: every text comes back, ids are moved, nothing special is read from a text."""
+"""Tokenizers of language models: every text comes back, ids are moved, nothing special is read from a text."""
 
 import json
 from pathlib import Path

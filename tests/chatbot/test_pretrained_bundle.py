@@ -1,7 +1,6 @@
 """Bundles of pretrained generators: whole, shared where they can be, strict about what is in them."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +81,7 @@ def test_bundles_of_one_language_model_share_its_file_and_its_memory(tmp_path: P
     model.file = tmp_path / LANGUAGE_MODEL
     for name in ("one", "two"):
         save_bundle(own, tmp_path / name)
-    assert os.path.samefile(tmp_path / "one" / LANGUAGE_MODEL, tmp_path / "two" / LANGUAGE_MODEL)
+    assert (tmp_path / "one" / LANGUAGE_MODEL).samefile(tmp_path / "two" / LANGUAGE_MODEL)
     again = load_bundle(tmp_path / "two", sharing=own.generator)
     assert isinstance(again.generator, PretrainedGenerator)
     assert again.generator.language_model is model

@@ -39,7 +39,9 @@ def test_context_and_last_token_both_matter() -> None:
     reply = torch.tensor([[20, 21, TURN]])
     one = model(model.encode(torch.tensor([[15, TURN]])), reply)
     assert (model(model.encode(torch.tensor([[16, TURN]])), reply) - one).abs().max() > 1e-4
-    assert abs(float(model(model.encode(torch.tensor([[15, TURN]])), torch.tensor([[20, 22]]))[0, 1] - one[0, 1])) > 1e-4
+    assert (
+        abs(float(model(model.encode(torch.tensor([[15, TURN]])), torch.tensor([[20, 22]]))[0, 1] - one[0, 1])) > 1e-4
+    )
 
 
 def test_only_the_head_learns_and_the_language_model_never_drops_anything() -> None:

@@ -1,4 +1,4 @@
-"""Runs of a pretrained generator through the same recipes: only adapters learn, a run resumes, what cannot be says why."""
+"""Runs of a pretrained generator by the same recipes: adapters learn, a run resumes, what cannot be says why."""
 
 import dataclasses
 import json
@@ -13,11 +13,11 @@ from torch import Tensor
 from chatbot.bundle import load_bundle
 from chatbot.decoding import Sampled
 from chatbot.errors import LanguageModelError
-from chatbot.generator.prompt import plain_layout
 from chatbot.generator.pretrained import Adapters, PretrainedGenerator
+from chatbot.generator.prompt import plain_layout
 from chatbot.pretrained_discriminator import HeadConfig, PretrainedDiscriminator
 from chatbot.tokenizer import TURN
-from tests.chatbot.pretrained import Make, language_model, save_language_model
+from tests.chatbot.pretrained import SMALL, Make, language_model, save_language_model
 from tests.training.conftest import write_dialogues
 from tests.training.toys import CPU, DATA, REPLY_TOKENS, ToldJudge, batch_of, draw, seqgan, split_of
 from training import rewards
@@ -30,16 +30,16 @@ from training.corpus.options import PrepareOptions
 from training.corpus.packing import SplitWriter
 from training.corpus.preparation import prepare
 from training.errors import ConfigError, RunError
+from training.losses import reply_mask, token_log_probabilities
 from training.objectives.cseqgan import Rewarded
 from training.objectives.discrimination import Discrimination
 from training.objectives.mle import MaximumLikelihood
-from training.losses import reply_mask, token_log_probabilities
 from training.train import begin, resume
 
 SHORT = (
-    "mle.steps=6", "mle.evaluate_every=3", "discriminator.steps=4", "adversarial.steps=4", "adversarial.evaluate_every=2",
-    "adversarial.kl=0.02", "evaluation.pairs=16", "evaluation.probe=8", "save_every=2", "data.reply_tokens=8",
-    "generator.lora.rank=4",
+    "mle.steps=6", "mle.evaluate_every=3", "discriminator.steps=4", "adversarial.steps=4",
+    "adversarial.evaluate_every=2", "adversarial.kl=0.02", "evaluation.pairs=16", "evaluation.probe=8",
+    "save_every=2", "data.reply_tokens=8", "generator.lora.rank=4",
 )  # fmt: skip
 ASK = [([3], [7])]
 BANDIT = [[4, TURN], [5, TURN]]
@@ -71,7 +71,7 @@ def run(lm: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def learner(make: Make, adapters: Adapters | None = Adapters(4, 8)) -> PretrainedGenerator:
+def learner(make: Make, adapters: Adapters | None = SMALL) -> PretrainedGenerator:
     """Return a generator of the toy worlds' nine ids."""
     made = language_model(make, tokens=6, layout=plain_layout((0,), 1))
     return PretrainedGenerator(made, adapters, DATA.context_tokens, REPLY_TOKENS)
@@ -89,7 +89,12 @@ def test_a_rewarded_sampled_reply_becomes_likelier_and_a_punished_one_rarer(
     model = learner(make, adapters)
     model.trunk._never[:] = False  # the toy world's six words are all there is
     objective = seqgan(
-        model, ToldJudge(lambda _c, r: torch.zeros(r.shape)), ASK * 8, samples=2, learning_rate=1e-3, reference=model.twin()
+        model,
+        ToldJudge(lambda _c, r: torch.zeros(r.shape)),
+        ASK * 8,
+        samples=2,
+        learning_rate=1e-3,
+        reference=model.twin(),
     )
     batch = batch_of(ASK)
 
@@ -115,7 +120,7 @@ def test_a_rewarded_sampled_reply_becomes_likelier_and_a_punished_one_rarer(
 
 @pytest.mark.parametrize("make", MAKES)
 def test_monte_carlo_rewards_are_those_of_the_endings(make: Make) -> None:
-    """A judge that likes the word 5 as the first token gives a reply that begins with it its own worth at every token."""
+    """A judge that only minds the first token says of every ending what it says of the reply."""
     model = learner(make).eval()
 
     def opinion(_context: Tensor, reply: Tensor) -> Tensor:
@@ -127,7 +132,13 @@ def test_monte_carlo_rewards_are_those_of_the_endings(make: Make) -> None:
     judged = judge.encode(batch.context)
     with torch.no_grad():
         values = rewards.monte_carlo_reward(
-            model, judge, model.encode(batch.context), judged, sampled, 2, torch.Generator().manual_seed(1)  # type: ignore[arg-type]
+            model,
+            judge,
+            model.encode(batch.context),
+            judged,
+            sampled,
+            2,
+            torch.Generator().manual_seed(1),  # type: ignore[arg-type]
         )
     expected = torch.sigmoid(opinion(batch.context, sampled.tokens)) * reply_mask(sampled.tokens)
     torch.testing.assert_close(values, expected)
@@ -142,7 +153,13 @@ def test_a_discriminator_around_a_language_model_learns_to_tell_replies_to_other
     split = split_of(pairs)
     config = DiscriminatorConfig(batch=16, learning_rate=1e-2)
     learning = Discrimination(
-        judge, model, Batches(split, 16, DATA, 1, CPU), batch_of(pairs), config, "fp32", torch.Generator().manual_seed(0)
+        judge,
+        model,
+        Batches(split, 16, DATA, 1, CPU),
+        batch_of(pairs),
+        config,
+        "fp32",
+        torch.Generator().manual_seed(0),
     )
     for _ in range(40):
         learning.step()
@@ -218,7 +235,9 @@ def test_an_interrupted_run_goes_on_without_the_directory_that_it_came_from(
         ("discriminator.pretrained=false", "generator.turns=plain"),
     ],
 )
-def test_other_ways_of_tuning_and_rewarding_run(settings: tuple[str, ...], lm: Path, data: Path, tmp_path: Path) -> None:
+def test_other_ways_of_tuning_and_rewarding_run(
+    settings: tuple[str, ...], lm: Path, data: Path, tmp_path: Path
+) -> None:
     few = ("mle.steps=2", "discriminator.steps=2", "adversarial.steps=2")
     config = compose("cseqgan", "toy", [*SHORT, *few, f"generator=pretrained,path={lm}", *settings])
     begin(config, "cseqgan", data, tmp_path / "run", _silent)
@@ -255,7 +274,9 @@ def test_data_of_another_tokenizer_are_refused_before_anything_is_written(
 
 
 def test_both_spellings_of_the_setting_are_one() -> None:
-    long = compose("cseqgan", "toy", ["generator.architecture=pretrained", "generator.path=a/b", "generator.lora.rank=4"])
+    long = compose(
+        "cseqgan", "toy", ["generator.architecture=pretrained", "generator.path=a/b", "generator.lora.rank=4"]
+    )
     assert compose("cseqgan", "toy", ["generator=pretrained,path=a/b,lora.rank=4"]) == long
     assert from_tree(json.loads(json.dumps(to_tree(long)))) == long
     assert compose("mle", None, ["generator=recurrent"]).generator.architecture == "recurrent"

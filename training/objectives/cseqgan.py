@@ -116,7 +116,9 @@ class ConditionalSeqGAN:
         mean = float((components[0].values * mask).sum() / mask.sum().clamp(min=1))
         return Rewarded(sampled, advantages.flatten(0, 1), mask, mean)
 
-    def _rewards(self, discriminator: PairDiscriminator, batch: Batch, lanes: Tensor, sampled: Sampled) -> list[Component]:
+    def _rewards(
+        self, discriminator: PairDiscriminator, batch: Batch, lanes: Tensor, sampled: Sampled
+    ) -> list[Component]:
         """Return the one or two components of the reward."""
         config, (count, longest) = self.config, sampled.tokens.shape
         if config.reward != "discriminator":

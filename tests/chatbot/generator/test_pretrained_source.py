@@ -34,7 +34,9 @@ def test_a_directory_of_any_make_is_read(make: Make, tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there_says_what_helps(tmp_path: Path) -> None:
-    with pytest.raises(LanguageModelError, match="nobody/nothing: no such directory here, and it cannot be had from the"):
+    with pytest.raises(
+        LanguageModelError, match="nobody/nothing: no such directory here, and it cannot be had from the"
+    ):
         fetch("nobody/nothing")
     with pytest.raises(LanguageModelError, match="no such directory or file, and not a name on the Hugging Face hub"):
         fetch(tmp_path / "nothing")
@@ -57,7 +59,9 @@ def test_pickles_are_not_read(tmp_path: Path) -> None:
     save_language_model(tmp_path)
     torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(LanguageModelError, match=r"expected weights in \*\.safetensors, found pytorch_model.bin; pickles"):
+    with pytest.raises(
+        LanguageModelError, match=r"expected weights in \*\.safetensors, found pytorch_model.bin; pickles"
+    ):
         fetch(tmp_path)
 
 
@@ -65,14 +69,18 @@ def test_a_model_that_writes_no_text_is_refused(tmp_path: Path) -> None:
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     BertForMaskedLM(BertConfig(vocab_size=300, **sizes)).save_pretrained(tmp_path)
     hf_tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(LanguageModelError, match="found BertForMaskedLM, expected a causal language model or an encoder"):
+    with pytest.raises(
+        LanguageModelError, match="found BertForMaskedLM, expected a causal language model or an encoder"
+    ):
         fetch(tmp_path)
 
 
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
     save_language_model(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
-    save_file({k: v for k, v in weights.items() if "layers.1" not in k}, tmp_path / "model.safetensors", {"format": "pt"})
+    save_file(
+        {k: v for k, v in weights.items() if "layers.1" not in k}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
     with pytest.raises(LanguageModelError, match=r"missing keys: model\.layers\.1"):
         fetch(tmp_path)
 
@@ -88,5 +96,7 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
 def test_a_missing_library_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     save_language_model(tmp_path)
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(LanguageModelError, match=rf"needs {missing}, which is not here: pip install 'rejoinder\[pretrained\]'"):
+    with pytest.raises(
+        LanguageModelError, match=rf"needs {missing}, which is not here: pip install 'rejoinder\[pretrained\]'"
+    ):
         fetch(tmp_path)
