@@ -155,10 +155,10 @@ def _parse_setting(setting: str) -> dict[str, Any]:
         raise ConfigError(f"--set {setting!r}: expected key=value, for example mle.steps=1000")
     if key.strip() == "generator" and not value.lstrip().startswith("{"):  # pretrained,path=DIRECTORY
         architecture, *others = value.split(",")
-        tree = _parse_setting(f"generator.architecture={architecture}")
+        whole = _parse_setting(f"generator.architecture={architecture}")
         for other in others:
-            _merge(tree, _parse_setting(f"generator.{other.strip()}"))
-        return tree
+            _merge(whole, _parse_setting(f"generator.{other.strip()}"))
+        return whole
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -32,7 +32,7 @@ def generator_config(config: Config, start: Bundle) -> GeneratorConfig:
                 "discriminator.from_generator=false"
             )
         changed = {"tuning": "full"} if given.adapters is None else {"tuning": "lora", "lora": given.adapters}
-        return dataclasses.replace(own, architecture="pretrained", **changed)  # type: ignore[arg-type]
+        return dataclasses.replace(own, architecture="pretrained", **changed)
     return own.shaped(dataclasses.replace(given.trunk.config, dropout=own.dropout))
 
 

@@ -118,8 +118,8 @@ def keep_what_learns(module: nn.Module) -> None:
     def forgive(_: nn.Module, found: Any) -> None:
         found.missing_keys[:] = [key for key in found.missing_keys if key in learning]
 
-    module.register_state_dict_post_hook(drop)
-    module.register_load_state_dict_post_hook(forgive)
+    module.register_state_dict_post_hook(drop)  # type: ignore[no-untyped-call]
+    module.register_load_state_dict_post_hook(forgive)  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()

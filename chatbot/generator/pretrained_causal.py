@@ -54,7 +54,7 @@ class CausalState(State):
         return type(self)(tensors[0], tensors[1], pairs[:layers], pairs[layers:], tensors[2])
 
 
-class _Beside(DynamicCache):
+class _Beside(DynamicCache):  # type: ignore[misc]  # the library is not type-checked
     """Let a whole reply see the prompt's keys and values; nothing is kept."""
 
     def __init__(self, memory: list[KeyValue]) -> None:
@@ -67,7 +67,7 @@ class _Beside(DynamicCache):
         return torch.cat((keys, key_states), 2), torch.cat((values, value_states), 2)
 
 
-class _InPlace(DynamicCache):
+class _InPlace(DynamicCache):  # type: ignore[misc]  # the library is not type-checked
     """Write one token's keys and values at each lane's own position, behind the prompt's."""
 
     def __init__(self, memory: list[KeyValue], cache: list[KeyValue], position: Tensor) -> None:

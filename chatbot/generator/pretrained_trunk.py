@@ -27,6 +27,9 @@ KeyValue = tuple[Tensor, Tensor]
 class PretrainedTrunk(nn.Module, ABC):
     """Encode contexts, then turn reply tokens into hidden states that see the context and no later token."""
 
+    _ids: Tensor
+    _never: Tensor
+
     def __init__(self, config: LanguageModelConfig, network: Any, context_tokens: int, reply_tokens: int) -> None:
         """`network` is the library's model, with or without adapters."""
         super().__init__()
@@ -71,8 +74,7 @@ class PretrainedTrunk(nn.Module, ABC):
 
     def ids(self, tokens: Tensor) -> Tensor:
         """Return the language model's ids of our tokens [...]."""
-        found: Tensor = self._ids[tokens]
-        return found
+        return self._ids[tokens]
 
     def prompts(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return prompts [B, S] in the language model's ids and where they are real [B, S]; what a reply begins behind.
