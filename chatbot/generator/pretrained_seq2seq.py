@@ -66,7 +66,7 @@ class EncoderDecoderTrunk(PretrainedTrunk):
         prompt, mask = self.prompts(context)
         encoded = self.network.get_encoder()(input_ids=prompt, attention_mask=mask.long()).last_hidden_state
         position = mask.new_zeros(len(context), dtype=torch.long)
-        if torch.is_grad_enabled():
+        if self.training and torch.is_grad_enabled():  # a whole reply will be read, and nothing stepped
             return EncoderDecoderState(encoded, mask, [], [], [], position)
         begun = self.config.begun
         first = torch.tensor(begun or (self.config.start,), device=prompt.device).expand(len(prompt), -1)
