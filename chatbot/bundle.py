@@ -78,8 +78,11 @@ def save_bundle(bundle: Bundle, directory: Path, *, compact: bool = False) -> No
     """Write `bundle` at `directory`, whole or not at all; an older bundle there is replaced.
 
     `compact` rounds matrices to a byte for each weight: a quarter of the size, no longer exactly the same model.
-    Raises BundleError when something else than a bundle is in the way, which is left as it is.
+    Raises BundleError when something else than a bundle is in the way, which is left as it is, and for a pretrained
+    generator that is to be compact.
     """
+    if compact and isinstance(bundle.generator, PretrainedGenerator):
+        raise BundleError(f"{directory}: a pretrained generator cannot be kept compact")
     directory = directory.resolve()  # through a symlink, or "."
     if directory.exists() and not (directory.is_dir() and (_is_bundle(directory) or not any(directory.iterdir()))):
         raise BundleError(f"{directory}: in the way and not a bundle, so it is not replaced")
@@ -217,6 +220,12 @@ def bundle_digest(directory: Path) -> str:
     config = read_config(directory)
     identity = {key: config.get(key) for key in ("format", "limits", "generator", "discriminator", "files")}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _format(bundle: Bundle, compact: bool) -> int:
+    if isinstance(bundle.generator, PretrainedGenerator):
+        return FORMAT
+    return _COMPACT if compact else _PLAIN
 
 
 def _described(model: nn.Module | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from chatbot.borrowed_tokenizer import borrow
 from chatbot.bot import Bot
-from chatbot.bundle import Bundle, load_bundle, save_bundle
+from chatbot.bundle import FORMAT, Bundle, load_bundle, read_config, save_bundle
 from chatbot.discriminator import PairDiscriminator
 from chatbot.errors import BundleError
 from chatbot.generator.pretrained import Adapters, PretrainedGenerator
@@ -149,8 +149,16 @@ def test_an_altered_or_missing_language_model_is_found_out(made: Path) -> None:
         load_bundle(made)
 
 
+def test_older_versions_are_told_to_be_upgraded_and_compact_ones_there_are_none(original: Path, tmp_path: Path) -> None:
+    assert read_config(original)["format"] == FORMAT == 3
+    with pytest.raises(BundleError, match="a pretrained generator cannot be kept compact"):
+        save_bundle(load_bundle(original), tmp_path / "compact", compact=True)
+    assert not (tmp_path / "compact").exists()
+
+
 def test_a_bundle_of_our_own_architectures_is_what_it_was(tmp_path: Path) -> None:
     save_bundle(bundle("transformer", TOKENIZER), tmp_path / "own")
     config = json.loads((tmp_path / "own" / "config.json").read_text(encoding="utf-8"))
+    assert config["format"] == 1
     assert set(config["files"]) == {"tokenizer.json", "generator.safetensors", "discriminator.safetensors"}
     assert isinstance(load_bundle(tmp_path / "own").discriminator, PairDiscriminator)
