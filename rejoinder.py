@@ -51,6 +51,10 @@ def prepare(
     ] = None,
     max_turns: Annotated[int, typer.Option(min=1, help="Turns joined into a context.")] = 6,
     vocabulary: Annotated[int, typer.Option(help="Size of the tokenizer's vocabulary.")] = 8000,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="Language model (directory, .gguf or hub name) whose tokenizer is taken, to tune it then."),
+    ] = None,
     valid: Annotated[float, typer.Option(help="Share of dialogues kept for validation.")] = 0.025,
     test: Annotated[float, typer.Option(help="Share of dialogues kept for testing.")] = 0.025,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
@@ -80,6 +84,7 @@ def prepare(
         speaker_column=speaker_column,
         max_turns=max_turns,
         vocabulary=vocabulary,
+        tokenizer=tokenizer,
         valid=valid,
         test=test,
         seed=seed,

@@ -1,6 +1,7 @@
 """The model directory on disk: everything the service needs to answer, and nothing that only training needs.
 
     config.json  generator.safetensors  discriminator.safetensors (may be missing)  tokenizer.json  README.md
+    language_model.safetensors (pretrained generators with adapters: see `pretrained_bundle`)
 
 Files are named with their sha256 in config.json, so a truncated or altered bundle is found out before it answers.
 """
@@ -20,21 +21,34 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from chatbot.compact import compress, expand
-from chatbot.discriminator import Discriminator
+from chatbot.discriminator import Discriminator, PairDiscriminator
 from chatbot.errors import BundleError, TokenizerError
+from chatbot.generator.pretrained import PretrainedGenerator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import Architecture, TrunkConfig
+from chatbot.pretrained_bundle import (
+    LANGUAGE_MODEL,
+    build_pretrained,
+    describe_pretrained,
+    describe_pretrained_discriminator,
+    is_pretrained,
+    needs_language_model,
+)
+from chatbot.pretrained_discriminator import PretrainedDiscriminator
 from chatbot.tokenizer import Tokenizer
 
-FORMAT: Final = 2
-"""The newest that is read; 2 is written for compact weights only, so that older versions go on reading the others."""
-_PLAIN: Final = 1
+AnyGenerator = Seq2SeqGenerator | PretrainedGenerator
+
+FORMAT: Final = 3
+"""The newest that is read. 1 is what was written before a config knew its own digest and weights could be compact; 3 is
+written for pretrained generators, which older versions of Rejoinder would not know."""
+_OWN_MAKE: Final = 2
 CONFIG: Final = "config.json"
 CARD: Final = "README.md"
 WEIGHTS: Final = ("generator.safetensors", "discriminator.safetensors")
 _KEYS: Final = {"format", "vocabulary_size", "limits", "generator", "discriminator", "info", "files"}
 _OWN_DIGEST: Final = "sha256"
-"""Of config.json itself; bundles written before there was one have none."""
+"""Of config.json itself; what was written before there was one is read without."""
 _LARGEST: Final = 2**20
 _DEEPEST: Final = 256
 """No model has larger sizes or more layers: a config that says so is damaged, or means to keep the machine busy."""
@@ -52,8 +66,8 @@ class Limits:
 class Bundle:
     """A loaded model: text comes in and goes out through `tokenizer`, the models see ids."""
 
-    generator: Seq2SeqGenerator
-    discriminator: Discriminator | None
+    generator: AnyGenerator
+    discriminator: PairDiscriminator | None
     tokenizer: Tokenizer
     limits: Limits
     card: str = ""
@@ -65,8 +79,11 @@ def save_bundle(bundle: Bundle, directory: Path, *, compact: bool = False) -> No
     """Write `bundle` at `directory`, whole or not at all; an older bundle there is replaced.
 
     `compact` rounds matrices to a byte for each weight: a quarter of the size, no longer exactly the same model.
-    Raises BundleError when something else than a bundle is in the way, which is left as it is, or it cannot be written.
+    Raises BundleError when something else than a bundle is in the way, which is left as it is, when it cannot be
+    written, and for a pretrained generator that is to be compact.
     """
+    if compact and isinstance(bundle.generator, PretrainedGenerator):
+        raise BundleError(f"{directory}: a pretrained generator cannot be kept compact")
     try:
         _save(bundle, directory, compact)
     except (OSError, SafetensorError) as error:
@@ -89,14 +106,22 @@ def _save(bundle: Bundle, directory: Path, compact: bool) -> None:
             if model is not None:
                 weights = {key: value.detach().float().cpu().contiguous() for key, value in model.state_dict().items()}
                 save_file(compress(weights) if compact else weights, fresh / name)
+        described = [_described(model) for model in (bundle.generator, bundle.discriminator)]
+        known = {}
+        if isinstance(bundle.generator, PretrainedGenerator) and needs_language_model(*described):
+            known[LANGUAGE_MODEL] = bundle.generator.language_model.save(fresh / LANGUAGE_MODEL)
         config = {
-            "format": FORMAT if compact else _PLAIN,
+            "format": FORMAT if isinstance(bundle.generator, PretrainedGenerator) else _OWN_MAKE,
             "vocabulary_size": bundle.tokenizer.vocabulary_size,
             "limits": asdict(bundle.limits),
-            "generator": asdict(bundle.generator.trunk.config),
-            "discriminator": asdict(bundle.discriminator.trunk.config) if bundle.discriminator else None,
+            "generator": described[0],
+            "discriminator": described[1],
             "info": bundle.info,
-            "files": {path.name: _sha256(path) for path in sorted(fresh.iterdir()) if path.name != CARD},
+            "files": {
+                path.name: known.get(path.name) or _sha256(path)
+                for path in sorted(fresh.iterdir())
+                if path.name != CARD
+            },
         }
         config[_OWN_DIGEST] = _config_digest(config)
         (fresh / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -119,21 +144,35 @@ def finish_interrupted_save(directory: Path) -> None:
         shutil.rmtree(fragment, ignore_errors=True)
 
 
-def load_bundle(directory: Path, device: torch.device | str = "cpu") -> Bundle:
+def load_bundle(directory: Path, device: torch.device | str = "cpu", sharing: AnyGenerator | None = None) -> Bundle:
     """Read the bundle at `directory`, models in evaluation mode on `device`.
+
+    A pretrained generator `sharing` its frozen language model, where it is the bundle's, saves reading and holding it
+    twice.
 
     Raises BundleError when it is missing, incomplete, altered, of another format version, or its weights do not fit.
     """
     try:
-        return _load(directory, device)
+        return _load(directory, device, sharing)
     except OSError as error:
         raise BundleError(f"{directory}: cannot be read ({error})") from None
 
 
-def _load(directory: Path, device: torch.device | str) -> Bundle:
+def _load(directory: Path, device: torch.device | str, sharing: object) -> Bundle:
     config = read_config(directory)
-    limits, generator, discriminator = _describe(config, directory / CONFIG)
-    _check_files(directory, config)
+    limits = _check_config(config, directory / CONFIG)
+    shared = sharing.language_model.digest if isinstance(sharing, PretrainedGenerator) else ""
+    generator: AnyGenerator
+    discriminator: PairDiscriminator | None
+    if is_pretrained(config["generator"]):
+        _check_files(directory, config, shared)
+        lengths = (limits.context_tokens, limits.reply_tokens)
+        generator, discriminator = build_pretrained(config, directory, lengths, device, sharing)
+        if discriminator is None:
+            discriminator = _own_discriminator(config, directory / CONFIG, limits)
+    else:
+        generator, discriminator = _describe(config, directory / CONFIG, limits)
+        _check_files(directory, config)
     vocabulary_size = config["vocabulary_size"]
     try:
         tokenizer = Tokenizer.load(directory / "tokenizer.json")
@@ -143,9 +182,13 @@ def _load(directory: Path, device: torch.device | str) -> Bundle:
         raise BundleError(
             f"{directory}: the tokenizer has {tokenizer.vocabulary_size} ids, the model was made for {vocabulary_size}"
         )
+    if generator.vocabulary_size != vocabulary_size:
+        raise BundleError(
+            f"{directory}: the language model has {generator.vocabulary_size} ids, the bundle says {vocabulary_size}"
+        )
     for name, model in zip(WEIGHTS, (generator, discriminator), strict=True):
         if model is not None:
-            _load_weights(model, directory / name, device, compact=config["format"] > _PLAIN)
+            _load_weights(model, directory / name, device, compact=config["format"] == _OWN_MAKE)
             model.eval()
     # Last, since what does not fit says more than that; this finds what fits and is not what was written.
     if config.get(_OWN_DIGEST, digest := _config_digest(config)) != digest:
@@ -197,24 +240,47 @@ def bundle_digest(directory: Path) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _describe(config: dict[str, Any], path: Path) -> tuple[Limits, Seq2SeqGenerator, Discriminator | None]:
-    """Return the limits and the models that `config` describes, on the meta device: shapes, and no memory taken yet."""
+def _described(model: nn.Module | None) -> dict[str, Any] | None:
+    """Return what the config says of a model."""
+    if isinstance(model, PretrainedGenerator):
+        return describe_pretrained(model)
+    if isinstance(model, PretrainedDiscriminator):
+        return describe_pretrained_discriminator(model)
+    return asdict(model.trunk.config) if isinstance(model, Seq2SeqGenerator | Discriminator) else None
+
+
+def _check_config(config: dict[str, Any], path: Path) -> Limits:
+    """Return the limits of a bundle whose config has all its parts. Raises BundleError."""
     _expect_keys({key: value for key, value in config.items() if key != _OWN_DIGEST}, _KEYS, f"{path}: ")
     _expect_keys(config["limits"], {f.name for f in fields(Limits)}, f"{path}: limits: ")
     _expect_keys(config["info"], None, f"{path}: info: ")
     _expect_sizes({"vocabulary_size": config["vocabulary_size"]}, f"{path}: ")
     _expect_sizes(config["limits"], f"{path}: limits: ")
-    limits = Limits(**config["limits"])
-    shapes = (config["vocabulary_size"], limits.context_tokens, limits.reply_tokens)
-    shape = _trunk_config(config["generator"], f"{path}: generator: ")
-    judged = None
-    if config["discriminator"] is not None:
-        judged = _trunk_config(config["discriminator"], f"{path}: discriminator: ")
+    return Limits(**config["limits"])
+
+
+def _own_discriminator(config: dict[str, Any], path: Path, limits: Limits) -> Discriminator | None:
+    """Return the discriminator of our own make that `config` describes, on the meta device."""
+    if config["discriminator"] is None:
+        return None
+    judged = _trunk_config(config["discriminator"], f"{path}: discriminator: ")
     try:
         with torch.device("meta"):
-            return limits, Seq2SeqGenerator(shape, *shapes), Discriminator(judged, *shapes) if judged else None
+            return Discriminator(judged, config["vocabulary_size"], limits.context_tokens, limits.reply_tokens)
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"{path}: does not describe a model ({error})") from None
+
+
+def _describe(config: dict[str, Any], path: Path, limits: Limits) -> tuple[Seq2SeqGenerator, Discriminator | None]:
+    """Return the models that `config` describes, on the meta device: shapes, and no memory taken yet."""
+    shapes = (config["vocabulary_size"], limits.context_tokens, limits.reply_tokens)
+    shape = _trunk_config(config["generator"], f"{path}: generator: ")
+    try:
+        with torch.device("meta"):
+            generator = Seq2SeqGenerator(shape, *shapes)
+    except (ValueError, RuntimeError) as error:
+        raise BundleError(f"{path}: does not describe a model ({error})") from None
+    return generator, _own_discriminator(config, path, limits)
 
 
 def _trunk_config(values: Any, where: str) -> TrunkConfig:
@@ -242,19 +308,24 @@ def _expect_sizes(sizes: dict[str, Any], where: str) -> None:
             raise BundleError(f"{where}{key} is {value!r:.80}, expected a whole number from {least} to {most}")
 
 
-def _check_files(directory: Path, config: dict[str, Any]) -> None:
+def _check_files(directory: Path, config: dict[str, Any], shared: str = "") -> None:
+    """Check that all files are there and as described; that of a language model already `shared` is not read again."""
     expected = {"tokenizer.json", WEIGHTS[0], *([WEIGHTS[1]] if config["discriminator"] else [])}
+    if needs_language_model(config["generator"], config["discriminator"]):
+        expected.add(LANGUAGE_MODEL)
     _expect_keys(config["files"], expected, f"{directory / CONFIG}: files: ")
     for name, digest in config["files"].items():
         path = directory / name
         if not path.is_file():
             raise BundleError(f"{directory}: {name} is missing")
+        if name == LANGUAGE_MODEL and digest == shared:
+            continue
         if _sha256(path) != digest:
             raise BundleError(f"{path}: not the file that {CONFIG} describes (truncated or altered: sha256 differs)")
 
 
 def _load_weights(model: nn.Module, path: Path, device: torch.device | str, *, compact: bool) -> None:
-    """Fill `model`, made on the meta device, from `path`; it takes memory once its weights are known to fit."""
+    """Fill `model` from `path`; one made on the meta device takes memory once its weights are known to fit."""
     try:
         weights = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -272,7 +343,9 @@ def _load_weights(model: nn.Module, path: Path, device: torch.device | str, *, c
             raise BundleError(f"{path}: {key} holds {value.dtype}, expected {own[key].dtype}")
         if not torch.isfinite(value).all():
             raise BundleError(f"{path}: {key} holds numbers that are not finite")
-    model.to_empty(device=device).load_state_dict(weights)
+    if any(tensor.is_meta for tensor in own.values()):
+        model.to_empty(device=device)
+    model.load_state_dict(weights)
 
 
 def _is_bundle(directory: Path) -> bool:

@@ -4,6 +4,8 @@ One pass so gives a reward for every token (StepGAN, Tuan and Lee 2019; ScratchG
 where a discriminator of whole replies needs Monte-Carlo rollouts. B pairs, S context tokens, T reply tokens.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -13,8 +15,20 @@ from chatbot.generator.trunk import TrunkConfig
 from chatbot.tokenizer import PAD
 
 
-class Discriminator(nn.Module):
-    """Score prefixes of replies to contexts; a higher logit is more human."""
+class PairDiscriminator(nn.Module, ABC):
+    """Score prefixes of replies to contexts, whatever it is made of; a higher logit is more human."""
+
+    @abstractmethod
+    def encode(self, context: Tensor) -> State:
+        """Read contexts [B, S] (int64, PAD on the right)."""
+
+    @abstractmethod
+    def forward(self, state: State, reply: Tensor) -> Tensor:
+        """Return logits [B, T] (float32): entry t judges reply[:, :t+1]; those behind the reply's end mean nothing."""
+
+
+class Discriminator(PairDiscriminator):
+    """Score with a trunk of our own."""
 
     def __init__(self, config: TrunkConfig, vocabulary_size: int, context_tokens: int, reply_tokens: int) -> None:
         super().__init__()

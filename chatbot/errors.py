@@ -34,3 +34,7 @@ class RequestError(RejoinderError):
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+
+
+class LanguageModelError(RejoinderError):
+    """A pretrained language model cannot be had, or is not one that replies can be written with."""

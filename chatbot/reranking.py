@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from chatbot.discriminator import Discriminator, final_logits
+from chatbot.discriminator import PairDiscriminator, final_logits
 
 
 @torch.no_grad()
-def human_probability(discriminator: Discriminator, context: Tensor, lanes: Tensor, reply: Tensor) -> Tensor:
+def human_probability(discriminator: PairDiscriminator, context: Tensor, lanes: Tensor, reply: Tensor) -> Tensor:
     """Return D's probability [N] that a human wrote each reply [N, T] to context[lanes[i]]; context is [B, S].
 
     In float64, where a sure D still says less than 1 and sure answers keep their order.

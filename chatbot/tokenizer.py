@@ -3,7 +3,9 @@
 Knows the three reserved ids and nothing of dialogues: who joins turns into a context puts `TURN` between them.
 """
 
+import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +35,11 @@ class Tokenizer:
         # a user who types it must not end a turn.
         bpe.encode_special_tokens = True
         self._bpe = bpe
+        # A Unigram model, always a borrowed one, takes special tokens for pieces all the same, and has none for some
+        # characters: neither is text that a language model could have learnt.
+        unigram = isinstance(bpe.model, models.Unigram)
+        added = bpe.get_added_tokens_decoder() if unigram else {}
+        self._left_out = frozenset(i for i, token in added.items() if token.special)
         self.vocabulary_size: int = bpe.get_vocab_size()
         self._pieces: list[bytes] | None = None
 
@@ -88,13 +95,20 @@ class Tokenizer:
         """Return what `tokenizer.json` holds, in the format of the `tokenizers` library."""
         return str(self._bpe.to_str())
 
+    def same_as(self, other: "Tokenizer") -> bool:
+        """Say whether `other` gives every text the same ids."""
+        return self._bpe.to_str() == other._bpe.to_str()
+
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without reserved ids."""
-        return list(self._bpe.encode(text, add_special_tokens=False).ids)
+        return self._kept(self._bpe.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text; runs on all cores."""
-        return [list(e.ids) for e in self._bpe.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [self._kept(e.ids) for e in self._bpe.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def _kept(self, ids: list[int]) -> list[int]:
+        return [i for i in ids if i not in self._left_out] if self._left_out else list(ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids`; reserved ids give nothing."""
@@ -103,10 +117,33 @@ class Tokenizer:
     def piece(self, token: int) -> bytes:
         """Return the bytes that `token` stands for, which may be a part of a character; of reserved ids none."""
         if self._pieces is None:
-            bytes_of = {character: byte for byte, character in enumerate(_byte_alphabet())}
-            texts = [str(self._bpe.id_to_token(i)) for i in range(len(RESERVED), self.vocabulary_size)]
-            self._pieces = [b""] * len(RESERVED) + [bytes(bytes_of[c] for c in text) for text in texts]
+            added = self._bpe.get_added_tokens_decoder()
+            bytes_of = _byte_level if isinstance(self._bpe.decoder, decoders.ByteLevel) else _sentence_piece
+            self._pieces = [b""] * len(RESERVED) + [
+                added[i].content.encode() if i in added else bytes_of(str(self._bpe.id_to_token(i)))
+                for i in range(len(RESERVED), self.vocabulary_size)
+            ]
         return self._pieces[token]
+
+
+def _byte_level(piece: str) -> bytes:
+    bytes_of = _bytes_of_characters()
+    return bytes(bytes_of[character] for character in piece)
+
+
+_BYTE_PIECE: Final = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+def _sentence_piece(piece: str) -> bytes:
+    """Return the bytes of a piece as SentencePiece writes it (Kudo and Richardson 2018), for borrowed tokenizers."""
+    if byte := _BYTE_PIECE.fullmatch(piece):
+        return bytes([int(byte[1], 16)])
+    return piece.replace("\u2581", " ").encode()
+
+
+@cache
+def _bytes_of_characters() -> dict[str, int]:
+    return {character: byte for byte, character in enumerate(_byte_alphabet())}
 
 
 def _byte_alphabet() -> list[str]:

@@ -27,7 +27,7 @@ def learn_backwards(session: Session) -> tuple[Seq2SeqGenerator, MaximumLikeliho
     """Return a new model, of the generator's shape, and how it learns."""
     config = session.config
     limits = (config.data.context_tokens, config.data.reply_tokens)
-    model = Seq2SeqGenerator(config.generator, session.tokenizer.vocabulary_size, *limits).to(session.device)
+    model = Seq2SeqGenerator(config.generator.trunk(), session.tokenizer.vocabulary_size, *limits).to(session.device)
     split = session.data.split("train")
     batches = TurnedBatches(split, config.mle.batch, config.data, config.seed * 1000 + 3, session.device)
     return model, MaximumLikelihood(model, batches, config.mle, session.precision)
@@ -54,4 +54,6 @@ def keep_backward(session: Session, model: Seq2SeqGenerator, step: int, metrics:
 
 def load_backward(session: Session) -> Seq2SeqGenerator:
     """Return the model that the stage has kept. Raises BundleError when it is not there."""
-    return load_bundle(session.run.directory / BACKWARD, session.device).generator
+    model = load_bundle(session.run.directory / BACKWARD, session.device).generator
+    assert isinstance(model, Seq2SeqGenerator)
+    return model

@@ -20,8 +20,7 @@ def model_card(config: Config, about: Mapping[str, Any], data: Mapping[str, Any]
         [
             "# Reply generator",
             "",
-            f"Recipe `{info['recipe']}`, stage `{info['stage']}`, step {info['step']}. Architecture "
-            f"`{config.generator.architecture}`, width {config.generator.width}.",
+            f"Recipe `{info['recipe']}`, stage `{info['stage']}`, step {info['step']}. {_made_of(config)}.",
             "",
             "A small dialogue model that imitates the conversations that it was trained on, their faults included. "
             "It knows no facts, and nothing filters what it says.",
@@ -47,6 +46,15 @@ def model_card(config: Config, about: Mapping[str, Any], data: Mapping[str, Any]
             "",
         ]
     )
+
+
+def _made_of(config: Config) -> str:
+    generator = config.generator
+    if generator.architecture != "pretrained":
+        return f"Architecture `{generator.architecture}`, width {generator.width}"
+    how = f"low-rank adapters of rank {generator.lora.rank}" if generator.tuning == "lora" else "all its weights"
+    source = generator.path or config.start
+    return f"Pretrained language model `{source}`, of which {how} learnt; its licence holds here, too"
 
 
 def _feedback(feedback: Mapping[str, Any] | None) -> list[str]:

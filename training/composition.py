@@ -52,6 +52,8 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
     for key, share in shares.items():
         _expect(share <= 1, key, "at most 1")
     _expect(0.5 < config.discriminator.real_label <= 1, "discriminator.real_label", "above 0.5 and at most 1")
+    if config.generator.architecture == "pretrained":
+        _check_pretrained(config)
     _expect(config.feedback.held_out < 1, "feedback.held_out", "below 1: something is to be learnt")
     _expect(config.adversarial.discount < 1, "adversarial.discount", "below 1: an ended reply earns for ever")
     clips = {
@@ -99,6 +101,18 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
     return config
 
 
+def _check_pretrained(config: Config) -> None:
+    generator = config.generator
+    _expect(bool(generator.path or config.start), "generator.path", "a directory, a .gguf file or a name on the hub")
+    _expect(config.system == "cseqgan", "generator.architecture", f"one of our own with the system {config.system}")
+    _expect(generator.lora.rank > 0, "generator.lora.rank", "at least 1")
+    _expect(generator.lora.alpha > 0, "generator.lora.alpha", "at least 1")
+    _expect(generator.tuning == "lora" or not generator.bf16, "generator.bf16", "false with generator.tuning=full")
+    _expect(
+        not config.discriminator.from_generator, "discriminator.from_generator", "false with a pretrained generator"
+    )
+
+
 def _check_judged(config: Config) -> None:
     judged = config.judged
     _expect(judged.discount <= 1, "judged.discount", "at most 1")
@@ -139,6 +153,12 @@ def _parse_setting(setting: str) -> dict[str, Any]:
     key, equals, value = setting.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {setting!r}: expected key=value, for example mle.steps=1000")
+    if key.strip() == "generator" and not value.lstrip().startswith("{"):  # pretrained,path=DIRECTORY
+        architecture, *others = value.split(",")
+        whole = _parse_setting(f"generator.architecture={architecture}")
+        for other in others:
+            _merge(whole, _parse_setting(f"generator.{other.strip()}"))
+        return whole
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -1,8 +1,10 @@
 """What a run is: one frozen tree of settings with their defaults. `composition` puts it together."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
+from chatbot.generator.pretrained import Adapters
+from chatbot.generator.prompt import Turns
 from chatbot.generator.trunk import TrunkConfig
 
 Stage = Literal["mle", "discriminator", "backward", "adversarial"]
@@ -17,6 +19,35 @@ class DataConfig:
     context_tokens: int = 64
     reply_tokens: int = 32
     """Longer replies are cut here, in training and in evaluation alike."""
+
+
+@dataclass(frozen=True)
+class GeneratorConfig(TrunkConfig):
+    """Say what the generator is: a trunk of our own with its sizes, or a pretrained language model.
+
+    Of a pretrained one the sizes are the language model's own, and it learns without dropout.
+    """
+
+    architecture: Literal["recurrent", "transformer", "pretrained"] = "transformer"  # type: ignore[assignment]  # wider
+    path: str = ""
+    """Pretrained: a directory, a GGUF file, or a name on the Hugging Face hub."""
+    turns: Turns = "auto"
+    """Pretrained: turns stand in the model's chat template, or plainly, each ended by its end token."""
+    tuning: Literal["lora", "full"] = "lora"
+    """Pretrained: low-rank adapters learn, or all weights."""
+    lora: Adapters = field(default_factory=Adapters)
+    bf16: bool = False
+    """Pretrained with adapters: frozen weights are kept in 16 bits, half the memory."""
+    checkpointing: bool = False
+    """Pretrained: layers are computed again on the way back instead of kept: less memory, about a third more time."""
+
+    def trunk(self) -> TrunkConfig:
+        """Return the shape of a trunk of our own."""
+        return TrunkConfig(**{f.name: getattr(self, f.name) for f in fields(TrunkConfig)})
+
+    def shaped(self, trunk: TrunkConfig) -> "GeneratorConfig":
+        """Return this config with the shape of `trunk`."""
+        return replace(self, **{f.name: getattr(trunk, f.name) for f in fields(TrunkConfig)})
 
 
 @dataclass(frozen=True)
@@ -41,6 +72,11 @@ class DiscriminatorConfig:
     """Say how the discriminator learns."""
 
     shape: TrunkConfig = field(default_factory=lambda: TrunkConfig(dropout=0.3))
+    pretrained: bool = True
+    """Beside a pretrained generator: D reads with the frozen language model, and only a head of `shape`'s width learns.
+
+    Off, D is a trunk of `shape` that begins with nothing.
+    """
     from_generator: bool = False
     """D's trunk begins as a copy of the generator's, after maximum likelihood; of `shape` only the dropout counts."""
     steps: int = 500
@@ -203,7 +239,7 @@ class Config:
     save_every: int = 200
     """Steps between two saves of the run state; a killed run loses at most these."""
     data: DataConfig = field(default_factory=DataConfig)
-    generator: TrunkConfig = field(default_factory=TrunkConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     mle: MLEConfig = field(default_factory=MLEConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from chatbot.bundle import AnyGenerator
 from chatbot.decoding import Sampled
-from chatbot.discriminator import Discriminator, final_logits
+from chatbot.discriminator import PairDiscriminator, final_logits
 from chatbot.generator.interface import State
-from chatbot.generator.seq2seq import Seq2SeqGenerator
 from training import ranks
 from training.losses import reply_mask
-from training.search import in_parts, leave_from, roll_out
+from training.search import in_parts, leave_from, most_branches, roll_out
 
 UNFINISHED_PENALTY = 1.0
 
@@ -48,8 +48,8 @@ def dense_reward(logits: Tensor, mask: Tensor, discount: float) -> Tensor:
 
 @torch.no_grad()
 def monte_carlo_reward(
-    generator: Seq2SeqGenerator,
-    discriminator: Discriminator,
+    generator: AnyGenerator,
+    discriminator: PairDiscriminator,
     state: State,
     judged: State,
     sampled: Sampled,
@@ -66,7 +66,7 @@ def monte_carlo_reward(
     owner, known = leave_from(sampled.lengths, rollouts)
     seeds = draw_seeds(len(owner), rng, tokens.device)
     scores = torch.empty(len(owner), device=tokens.device)
-    for part in in_parts(owner, len(tokens)):
+    for part in in_parts(owner, len(tokens), most_branches(generator)):
         rows, own = torch.unique(owner[part], return_inverse=True)
         ended = roll_out(generator, state.select(rows), tokens[rows], own, known[part], seeds[part])
         scores[part] = torch.sigmoid(final_logits(discriminator(judged.select(owner[part]), ended), ended))

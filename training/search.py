@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from chatbot.bundle import AnyGenerator
 from chatbot.decoding import points_of
-from chatbot.generator.branches import branch
+from chatbot.generator.branches import Branches, branch
 from chatbot.generator.interface import State
-from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.generator.pretrained import PretrainedGenerator
 from chatbot.tokenizer import PAD, START, TURN
 from training.drawing import draw_tokens
 
-_LANES = 16384
-"""Branches that are rolled out at once: this bounds the memory of a search."""
+_LANES, _LANES_PRETRAINED = 16384, 512
+"""Branches that are rolled out at once: this bounds the memory of a search. Those of a language model share nothing."""
 
 
 def leave_from(lengths: Tensor, rollouts: int) -> tuple[Tensor, Tensor]:
@@ -34,19 +35,24 @@ def leave_from(lengths: Tensor, rollouts: int) -> tuple[Tensor, Tensor]:
     return owner.repeat_interleave(rollouts), known.repeat_interleave(rollouts)
 
 
-def in_parts(owner: Tensor, replies: int) -> Iterator[Tensor]:
+def in_parts(owner: Tensor, replies: int, most: int = _LANES) -> Iterator[Tensor]:
     """Return the branches [any number] in parts that are rolled out one after the other, whole replies together."""
     counts = torch.bincount(owner, minlength=replies)
-    part = (counts.cumsum(0) - counts) // _LANES
+    part = (counts.cumsum(0) - counts) // most
     for number in range(int(part.max()) + 1 if replies else 0):
         chosen = (part[owner] == number).nonzero().squeeze(1)
         if len(chosen):
             yield chosen
 
 
+def most_branches(generator: AnyGenerator) -> int:
+    """Return how many branches of `generator` fit into memory at once."""
+    return _LANES_PRETRAINED if isinstance(generator, PretrainedGenerator) else _LANES
+
+
 @torch.no_grad()
 def roll_out(
-    generator: Seq2SeqGenerator, state: State, replies: Tensor, owner: Tensor, known: Tensor, seeds: Tensor
+    generator: AnyGenerator, state: State, replies: Tensor, owner: Tensor, known: Tensor, seeds: Tensor
 ) -> Tensor:
     """Return one ending [L, T], PAD behind its end, of replies[owner, :known] for each of owner, known and seeds [L].
 
@@ -56,7 +62,7 @@ def roll_out(
     limit = generator.reply_tokens
     begun = torch.cat((torch.full_like(replies[:, :1], START), replies[:, :-1]), 1)
     # A branch that knows k tokens has read START and all of these: k + 1 inputs.
-    hidden, branches = branch(generator.trunk, state, begun, owner, known + 1)
+    hidden, branches = _branch(generator, state, begun, owner, known + 1)
     tokens = functional.pad(replies, (0, max(0, limit - replies.shape[1])), value=PAD)[owner][:, :limit]
     tokens = tokens.masked_fill(torch.arange(limit, device=tokens.device) >= known[:, None], PAD)
     after, place = torch.unique(owner * (limit + 1) + known, return_inverse=True)  # rollouts of one prefix share it
@@ -73,6 +79,16 @@ def roll_out(
         if len(kept) < len(alive):
             alive, position, drawn, branches = alive[kept], position[kept], drawn[kept], branches.select(kept)
         logits = generator.project(branches.read(drawn))
+
+
+def _branch(
+    generator: AnyGenerator, state: State, begun: Tensor, owner: Tensor, known: Tensor
+) -> tuple[Tensor, Branches]:
+    if not isinstance(generator, PretrainedGenerator):
+        return branch(generator.trunk, state, begun, owner, known)
+    from chatbot.generator.pretrained_branches import PretrainedBranches
+
+    return PretrainedBranches.begin(generator.trunk, state, begun, owner, known)
 
 
 def _draw(logits: Tensor, points: Tensor) -> Tensor:

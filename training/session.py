@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from chatbot.bundle import Bundle, Limits, save_bundle
-from chatbot.discriminator import Discriminator
-from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.bundle import AnyGenerator, Bundle, Limits, save_bundle
+from chatbot.discriminator import PairDiscriminator
 from chatbot.tokenizer import Tokenizer
 from training import ranks
 from training.batches import Batches, make_batch
@@ -44,8 +43,8 @@ class Session:
     about: dict[str, Any]
     data: PreparedDataset
     tokenizer: Tokenizer
-    generator: Seq2SeqGenerator
-    discriminator: Discriminator
+    generator: AnyGenerator
+    discriminator: PairDiscriminator
     probe: ProbeSet
     rng: torch.Generator
     device: torch.device

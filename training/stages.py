@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from chatbot.bundle import load_bundle
+from chatbot.bundle import AnyGenerator, load_bundle
 from chatbot.decoding import Sampled
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from training import ranks
@@ -38,7 +38,7 @@ def run_one(session: Session, stage: Stage, progress: Progress, saved: dict[str,
         raise CollapseError(f"{error}; {kept}") from None
     if stage == "backward":
         return  # its model is no reply generator: it stays where it was kept, and the product is what it was
-    best = load_bundle(product, session.device)
+    best = load_bundle(product, session.device, session.generator)
     if stage == "mle":
         session.generator.load_state_dict(best.generator.state_dict())
     if stage == "discriminator" and best.discriminator is not None:
@@ -53,10 +53,11 @@ class _StageWatch:
 
     def __init__(self, session: Session, stage: Stage, progress: Progress) -> None:
         self.session, self.stage, self.progress = session, stage, progress
-        self.reference: Seq2SeqGenerator | None = None
+        self.reference: AnyGenerator | None = None
         self.start: Probe | None = None
         if stage != "mle":
-            self.reference = load_bundle(session.run.directory / REFERENCE, session.device).generator
+            kept = session.run.directory / REFERENCE
+            self.reference = load_bundle(kept, session.device, session.generator).generator
         if stage == "adversarial" and self.reference is not None:
             self.start = ranks.first(measure(self.reference, session.probe, session.precision, None)[0])
         self.models: dict[str, nn.Module] = {"generator": session.generator, "discriminator": session.discriminator}

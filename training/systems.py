@@ -6,6 +6,8 @@ One builder for each; `config.System` lists their names. What a system computes 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from chatbot.bundle import AnyGenerator
+from chatbot.discriminator import Discriminator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import SMALLEST_VOCABULARY
 from training import ranks
@@ -47,12 +49,12 @@ class AdversarialObjective(Protocol):
         """Take up what `state_dict` returned."""
 
 
-def build(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+def build(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     """Return the objective that `session.config.system` names; `reference` is the model after maximum likelihood."""
     return BUILDERS[session.config.system](session, reference)
 
 
-def _cseqgan(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+def _cseqgan(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     adversarial = session.config.adversarial
     return ConditionalSeqGAN(
         session.generator,
@@ -65,20 +67,22 @@ def _cseqgan(session: Session, reference: Seq2SeqGenerator) -> AdversarialObject
     )
 
 
-def _gan(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+def _gan(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     return GenerativeAdversarial(_players(session), session.config.gan)
 
 
-def _wgan(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+def _wgan(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     return WassersteinGAN(_players(session, BETAS), session.config.wgan, ranks.own_stream(session.rng))
 
 
-def _gumbel(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+def _gumbel(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     return GumbelSoftmaxGAN(_players(session), session.config.gumbel, ranks.own_stream(session.rng))
 
 
-def _judged(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjective:
+def _judged(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     adversarial, judged = session.config.adversarial, session.config.judged
+    generator, discriminator = _of_our_own(session)
+    assert isinstance(reference, Seq2SeqGenerator)
     backward = load_backward(session) if judged.coherence else None
     dull = likeliest_stock(reference, session.probe.answered.context, session.tokenizer, EASE_REPLIES)
     if judged.ease and not dull:
@@ -86,9 +90,9 @@ def _judged(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjecti
         raise ConfigError(f"judged.ease: no dull reply fits into data.reply_tokens={limit}, expected more or ease 0")
     clip = adversarial.reward_clip
     return JudgedDialogues(
-        session.generator,
+        generator,
         reference,
-        Judge(reference, backward, session.discriminator, dull, judged, clip),
+        Judge(reference, backward, discriminator, dull, judged, clip),
         dullness_of(session.tokenizer),
         session.discrimination if judged.discriminator else None,
         session.batches(adversarial.contexts, 2),
@@ -102,14 +106,21 @@ def _judged(session: Session, reference: Seq2SeqGenerator) -> AdversarialObjecti
 def _players(session: Session, betas: tuple[float, float] = (0.5, 0.98)) -> Players:
     config = session.config
     return Players(
-        session.generator,
-        session.discriminator,
+        *_of_our_own(session),
         session.batches(config.adversarial.contexts, 2),
         config.adversarial,
         config.discriminator,
         session.precision,
         betas=betas,
     )
+
+
+def _of_our_own(session: Session) -> tuple[Seq2SeqGenerator, Discriminator]:
+    """Return the models of a system that needs to look into them; the composition of a config has refused others."""
+    generator, discriminator = session.generator, session.discriminator
+    assert isinstance(generator, Seq2SeqGenerator)
+    assert isinstance(discriminator, Discriminator)
+    return generator, discriminator
 
 
 def learns_from_feedback(config: Config) -> bool:
@@ -128,7 +139,7 @@ def advice(config: Config, vocabulary_size: int) -> str | None:
     )
 
 
-BUILDERS: Mapping[System, Callable[[Session, Seq2SeqGenerator], AdversarialObjective]] = {
+BUILDERS: Mapping[System, Callable[[Session, AnyGenerator], AdversarialObjective]] = {
     "cseqgan": _cseqgan,
     "gan": _gan,
     "wgan": _wgan,

@@ -10,6 +10,7 @@ import torch
 from chatbot.bot import choose_device
 from chatbot.bundle import Bundle, bundle_digest, finish_interrupted_save, load_bundle
 from chatbot.discriminator import Discriminator
+from chatbot.generator.language_model import LanguageModel
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import Tokenizer
 from training import ranks
@@ -22,6 +23,15 @@ from training.feedback.reading import read_feedback
 from training.feedback.records import Feedback, described
 from training.loop import Progress
 from training.losses import negative_log_likelihood, reply_mask, token_log_probabilities
+from training.models import (
+    generator_config,
+    keep_language_model,
+    kept_language_model,
+    language_model,
+    make_discriminator,
+    make_generator,
+    shape_of,
+)
 from training.objectives.discrimination import start_from_generator
 from training.objectives.policy import without_dropout
 from training.precision import Precision, agreement, bf16_speed, choose_precision
@@ -48,14 +58,15 @@ def begin(config: Config, recipe: str, data: Path, out: Path, report: Report, fe
         config = dataclasses.replace(
             config,
             start=str(Path(config.start).resolve()),
-            generator=dataclasses.replace(start.generator.trunk.config, dropout=config.generator.dropout),
+            generator=generator_config(config, start),
             data=dataclasses.replace(
                 config.data, context_tokens=start.limits.context_tokens, reply_tokens=start.limits.reply_tokens
             ),
         )
     if config.discriminator.from_generator:
-        shape = dataclasses.replace(config.generator, dropout=config.discriminator.shape.dropout)
+        shape = dataclasses.replace(config.generator.trunk(), dropout=config.discriminator.shape.dropout)
         config = dataclasses.replace(config, discriminator=dataclasses.replace(config.discriminator, shape=shape))
+    model = language_model(config, dataset, start)
     about = {
         "recipe": recipe,
         "data": str(data.resolve()),
@@ -70,12 +81,15 @@ def begin(config: Config, recipe: str, data: Path, out: Path, report: Report, fe
     if failed := ranks.first(failed):
         raise RunError(failed)
     run = Run(out)
+    if model is not None and not ranks.number():
+        about["language_model"] = keep_language_model(out, model)
+        run.amend(config, about)
     report("start", None, f"{recipe} on {device}, {precision}")
     if said := advice(config, dataset.summary["vocabulary"]["used"]):
         report("start", None, said)
     if said_by_people is not None:
         report("start", None, _feedback_sentence(config, said_by_people))
-    _train(run, config, dataset, start, about, None, report, said_by_people)
+    _train(run, config, dataset, start, about, None, report, said_by_people, model)
 
 
 def resume(out: Path, report: Report, expected: Config | None = None, feedback: Sequence[Path] = ()) -> None:
@@ -99,7 +113,8 @@ def resume(out: Path, report: Report, expected: Config | None = None, feedback: 
     if config.start and bundle_digest(Path(config.start)) != about["start_digest"]:
         raise RunError(f"{config.start} is not the bundle that this run was begun with (digests differ)")
     said_by_people = _feedback_again(config, about, feedback)
-    _train(run, config, data, _load_start(config, data), about, run.load_state(), report, said_by_people)
+    model = kept_language_model(out, about)
+    _train(run, config, data, _load_start(config, data), about, run.load_state(), report, said_by_people, model)
 
 
 def _train(
@@ -111,17 +126,15 @@ def _train(
     state: dict[str, Any] | None,
     report: Report,
     feedback: Feedback | None,
+    model: LanguageModel | None,
 ) -> None:
     device = torch.device(config.device)
     precision: Precision = "bf16" if config.precision == "bf16" else "fp32"
     torch.manual_seed(config.seed)
     rng = torch.Generator().manual_seed(config.seed)
     tokenizer = Tokenizer.load(data.tokenizer_path)
-    shapes = (tokenizer.vocabulary_size, config.data.context_tokens, config.data.reply_tokens)
-    generator = Seq2SeqGenerator(config.generator, *shapes)
-    if start is not None:
-        generator.load_state_dict(start.generator.state_dict())
-    discriminator = Discriminator(config.discriminator.shape, *shapes)
+    generator = make_generator(config, tokenizer.vocabulary_size, model, start)
+    discriminator = make_discriminator(config, tokenizer.vocabulary_size, model)
     looked_at = config.evaluation
     probe = make_probe_set(data.split("valid"), config.data, looked_at.pairs, looked_at.probe, device)
     session = Session(
@@ -204,14 +217,15 @@ def _begin_discriminator(session: Session, start: Bundle | None) -> None:
     Otherwise D begins with nothing.
     """
     config, own, judge = session.config, session.discriminator, start.discriminator if start is not None else None
-    shape = own.trunk.config
-    if judge is not None and dataclasses.replace(judge.trunk.config, dropout=shape.dropout) == shape:
+    if judge is not None and shape_of(judge) == shape_of(own):
         own.load_state_dict(judge.state_dict())
         session.report("start", None, f"the discriminator goes on with the weights of the one in {config.start}")
         return
     if judge is not None:
         session.report("start", None, f"the discriminator in {config.start} has another shape and is not used")
     if config.discriminator.from_generator:
+        assert isinstance(own, Discriminator)
+        assert isinstance(session.generator, Seq2SeqGenerator), "the composition of a config has refused others"
         start_from_generator(own, session.generator)
         session.report("start", None, "the discriminator begins with the generator's weights")
 

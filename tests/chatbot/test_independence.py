@@ -28,6 +28,23 @@ assert "chatbot.bot" in sys.modules and "chatbot.generator.transformer" in sys.m
     )
 
 
+def test_nothing_but_a_pretrained_generator_needs_the_libraries_of_one() -> None:
+    run(
+        """
+import sys
+for name in ("transformers", "peft", "gguf", "accelerate"):
+    sys.modules[name] = None
+import chatbot.bot, training.commands, training.train, training.corpus.preparation
+from chatbot.errors import LanguageModelError
+from chatbot.generator.pretrained_source import fetch_tokenizer
+try:
+    fetch_tokenizer(".")
+except LanguageModelError as error:
+    assert "no language model" in str(error) or "pip install" in str(error), error
+"""
+    )
+
+
 def test_importing_it_does_nothing() -> None:
     run(
         """

@@ -19,13 +19,15 @@ PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "rejoinder.py")]
 Rejoinder = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def call(*arguments: str | Path, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+def call(
+    *arguments: str | Path, environment: dict[str, str] | None = None, patience: float = 300
+) -> "subprocess.CompletedProcess[str]":
     """Run the command line to its end and return what it said."""
     return subprocess.run(
         [*PROGRAM, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=patience,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
     )

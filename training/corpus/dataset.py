@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from chatbot.tokenizer import PAD
 from training.corpus.errors import CorpusError
-from training.corpus.layout import ARRAYS, DESCRIPTION, FORMAT, SPLITS, TOKENIZER, VERSION
+from training.corpus.layout import ARRAYS, DESCRIPTION, FORMAT, MANY_TOKENS, SPLITS, TOKENIZER, VERSION
 
-Ids = npt.NDArray[np.uint16]
+Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 
 
@@ -169,6 +169,8 @@ def _load(path: Path) -> npt.NDArray[Any]:
     except Exception as error:  # numpy reads the header as Python, which raises many kinds
         raise CorpusError(f"{path}: cannot be read as an array ({error})") from None
     expected, dimensions = ARRAYS[path.stem], 2 if path.stem == "pairs" else 1
+    if path.stem == "tokens" and array.dtype.str == MANY_TOKENS:
+        expected = MANY_TOKENS
     if array.dtype.str != expected or array.ndim != dimensions:
         raise CorpusError(f"{path}: {array.dtype.str} of {array.ndim} dimensions, expected {expected} of {dimensions}")
     # A plain view of the same mapped memory: np.memmap runs Python code at every indexing.

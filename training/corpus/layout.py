@@ -28,3 +28,5 @@ SPLITS: Final = (TRAIN, VALID, TEST)
 
 ARRAYS: Final = {"tokens": "<u2", "turns": "<i8", "dialogues": "<i8", "pairs": "<i8"}
 """Name of each array of a split and its type on disk (little-endian, so that files travel between machines)."""
+MANY_TOKENS: Final = "<u4"
+"""The type of `tokens` where the tokenizer, one borrowed from a language model, has more ids than 16 bits can tell."""

@@ -25,6 +25,8 @@ class PrepareOptions:
     max_turns: int = 6
     """Turns joined into the context."""
     vocabulary: int = 8000
+    tokenizer: str | None = None
+    """A language model (directory, .gguf file or hub name) whose tokenizer is taken instead of training one."""
     valid: float = 0.025
     """Share of the dialogues for validation, where the data give no split."""
     test: float = 0.025
@@ -59,4 +61,4 @@ class PrepareOptions:
 
     def describe(self) -> dict[str, Any]:
         """Return the options as `dataset.json` tells them: without the places on this machine."""
-        return {name: value for name, value in asdict(self).items() if name not in ("out", "overwrite")}
+        return {name: value for name, value in asdict(self).items() if name not in ("out", "overwrite", "tokenizer")}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatbot.tokenizer import TURN
-from training.corpus.layout import ARRAYS
+from training.corpus.layout import ARRAYS, MANY_TOKENS
 
 _TURN_END: Final = [TURN]
 
@@ -47,11 +47,13 @@ class ArrayWriter:
 class SplitWriter:
     """Write one split into `directory`, which must exist and be empty; a context reaches back `max_turns` turns."""
 
-    def __init__(self, directory: Path, max_turns: int) -> None:
+    def __init__(self, directory: Path, max_turns: int, vocabulary_size: int = 0) -> None:
         self._max_turns = max_turns
+        types = ARRAYS if vocabulary_size <= 2**16 else {**ARRAYS, "tokens": MANY_TOKENS}
+        self._tokens_type = np.dtype(types["tokens"])
         self._writers = {
             name: ArrayWriter(directory / f"{name}.npy", dtype, columns=2 if name == "pairs" else None)
-            for name, dtype in ARRAYS.items()
+            for name, dtype in types.items()
         }
         self._tokens = 0
         self._turns = 0
@@ -69,7 +71,7 @@ class SplitWriter:
 
     def add(self, turns: Sequence[list[int]], replies: Sequence[int]) -> None:
         """Write one dialogue: the ids of each turn, without TURN, and which turns (never the first) are replies."""
-        ids = np.fromiter(chain.from_iterable(chain(turn, _TURN_END) for turn in turns), np.uint16)
+        ids = np.fromiter(chain.from_iterable(chain(turn, _TURN_END) for turn in turns), self._tokens_type)
         ends = self._tokens + np.cumsum([len(turn) + 1 for turn in turns])
         reply = np.array(replies, np.int64)
         first = np.maximum(reply - self._max_turns, 0)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from chatbot.generator.pretrained_source import fetch_tokenizer
 from chatbot.tokenizer import Tokenizer
 from training.corpus import splits
 from training.corpus.dataset import PreparedDataset
@@ -62,6 +63,7 @@ def prepare(sources: Sequence[str], options: PrepareOptions, progress: Progress 
     options.check()
     report = progress or (lambda stage, done, total: None)
     files = resolve(sources, options.format)
+    borrowed = fetch_tokenizer(options.tokenizer) if options.tokenizer is not None else None
     with staged(options.out, options.overwrite) as staging:
         spool = staging / "spool"
         reading = Reading()
@@ -75,7 +77,7 @@ def prepare(sources: Sequence[str], options: PrepareOptions, progress: Progress 
             np.array(reading.positions), np.array(reading.given, np.int8), options.valid, options.test
         )
         sample = _tokenizer_sample(assigned, np.array(reading.positions), np.array(reading.sizes))
-        tokenizer = Tokenizer.train(_sampled_turns(spool, sample, report), options.vocabulary)
+        tokenizer = borrowed or Tokenizer.train(_sampled_turns(spool, sample, report), options.vocabulary)
         tokenizer.save(staging / TOKENIZER)
         replies = _pack(spool, assigned, tokenizer, staging, options.max_turns, report)
         spool.unlink()
@@ -86,9 +88,9 @@ def prepare(sources: Sequence[str], options: PrepareOptions, progress: Progress 
             "version": VERSION,
             "options": options.describe(),
             "vocabulary": {
-                "asked": options.vocabulary,
+                "asked": tokenizer.vocabulary_size if borrowed else options.vocabulary,
                 "used": tokenizer.vocabulary_size,
-                "learnt_from_dialogues": int(sample.sum()),
+                "learnt_from_dialogues": 0 if borrowed else int(sample.sum()),
             },
             "splits": {split: describe_split(written.split(split)) for split in SPLITS},
             "frequent_replies": describe_frequent(replies),
@@ -149,7 +151,7 @@ def _pack(
         writers = []
         for split in SPLITS:
             (directory / split).mkdir()
-            writers.append(stack.enter_context(SplitWriter(directory / split, max_turns)))
+            writers.append(stack.enter_context(SplitWriter(directory / split, max_turns, tokenizer.vocabulary_size)))
         dialogues = _spooled(spool)
         while batch := list(islice(dialogues, DIALOGUES_AT_ONCE)):
             encoded = iter(tokenizer.encode_batch([turn for turns, _ in batch for turn in turns]))

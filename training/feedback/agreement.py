@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from chatbot.discriminator import Discriminator, final_logits
+from chatbot.discriminator import PairDiscriminator, final_logits
 from chatbot.tokenizer import PAD
 from training.feedback.encoding import Compared
 from training.precision import Precision, autocast
@@ -12,7 +12,7 @@ from training.precision import Precision, autocast
 _ROWS = 256
 
 
-def margins(discriminator: Discriminator, compared: Compared, precision: Precision) -> Tensor:
+def margins(discriminator: PairDiscriminator, compared: Compared, precision: Precision) -> Tensor:
     """Return D's logit of the chosen reply less that of the rejected one, [P] (float32)."""
     count = len(compared)
     with autocast(precision, compared.context.device):
@@ -27,7 +27,7 @@ def margins(discriminator: Discriminator, compared: Compared, precision: Precisi
 
 
 @torch.no_grad()
-def all_margins(discriminator: Discriminator, compared: Compared, precision: Precision) -> Tensor:
+def all_margins(discriminator: PairDiscriminator, compared: Compared, precision: Precision) -> Tensor:
     """Return the margins of all preferences, [P], a part at a time and without dropout."""
     discriminator.eval()
     parts = torch.split(torch.arange(len(compared), device=compared.context.device), _ROWS)

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chatbot.bundle import AnyGenerator
 from chatbot.decoding import Sampled, plain_sampling, write_replies
-from chatbot.discriminator import Discriminator, final_logits
-from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.discriminator import PairDiscriminator, final_logits
+from chatbot.generator.interface import Generator
 from training import baselines, ranks, rewards
 from training.batches import Batch, Batches
 from training.config import AdversarialConfig
@@ -53,8 +54,8 @@ class ConditionalSeqGAN:
 
     def __init__(
         self,
-        generator: Seq2SeqGenerator,
-        reference: Seq2SeqGenerator,
+        generator: AnyGenerator,
+        reference: Generator,
         discrimination: Discrimination,
         batches: Batches,
         config: AdversarialConfig,
@@ -115,7 +116,9 @@ class ConditionalSeqGAN:
         mean = float((components[0].values * mask).sum() / mask.sum().clamp(min=1))
         return Rewarded(sampled, advantages.flatten(0, 1), mask, mean)
 
-    def _rewards(self, discriminator: Discriminator, batch: Batch, lanes: Tensor, sampled: Sampled) -> list[Component]:
+    def _rewards(
+        self, discriminator: PairDiscriminator, batch: Batch, lanes: Tensor, sampled: Sampled
+    ) -> list[Component]:
         """Return the one or two components of the reward."""
         config, (count, longest) = self.config, sampled.tokens.shape
         if config.reward != "discriminator":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from chatbot.decoding import plain_sampling, write_replies
-from chatbot.discriminator import Discriminator, final_logits
+from chatbot.discriminator import Discriminator, PairDiscriminator, final_logits
 from chatbot.generator.interface import Generator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import PAD
@@ -129,7 +129,7 @@ class Discrimination:
 
     def __init__(
         self,
-        discriminator: Discriminator,
+        discriminator: PairDiscriminator,
         generator: Generator,
         batches: Batches,
         held_out: Batch,

@@ -12,9 +12,9 @@ from torch import Tensor
 from chatbot.decoding import Decoding, Lanes, derive_seeds, write_replies
 from chatbot.engine.engine import Engine, Finished, Step, Work
 from chatbot.generator.interface import Generator, State
-from chatbot.generator.trunk import Architecture
 from chatbot.request import with_limit
 from chatbot.tokenizer import TURN
+from tests.chatbot.pretrained import MAKES, pretrained
 from tests.chatbot.tiny import (
     ARCHITECTURES,
     CONTEXT_TOKENS,
@@ -78,10 +78,14 @@ def contexts(count: int, vocabulary: int = 40) -> list[list[int]]:
     ]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def made(name: str) -> Generator:
+    return pretrained(name) if name in MAKES else generator(name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *MAKES])
 @pytest.mark.parametrize("lanes", [1, 3, 8])
-def test_who_joins_and_leaves_at_any_step_gets_what_he_would_get_alone(architecture: Architecture, lanes: int) -> None:
-    model = generator(architecture)
+def test_who_joins_and_leaves_at_any_step_gets_what_he_would_get_alone(name: str, lanes: int) -> None:
+    model = made(name)
     engine = Engine(model, CONTEXT_TOKENS, lanes)
     all_work = [work(key, context, seeds=1 + key % 3) for key, context in enumerate(contexts(14))]
     finished: list[Finished] = []
@@ -268,9 +272,9 @@ def test_logits_that_are_no_numbers_fail_their_own_request_alone() -> None:
     assert by_key(finish(engine)) == {(0, 0): expected[0]}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_what_a_lane_held_before_leaves_no_trace(architecture: Architecture) -> None:
-    model = generator(architecture)
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *MAKES])
+def test_what_a_lane_held_before_leaves_no_trace(name: str) -> None:
+    model = made(name)
     engine = Engine(model, CONTEXT_TOKENS, lanes=1)
     long, short = work(0, contexts(4)[3]), work(6, [7, TURN])
     for one in (long, short, long):

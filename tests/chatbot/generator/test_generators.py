@@ -4,22 +4,30 @@ import pytest
 import torch
 from torch import Tensor
 
+from chatbot.bundle import AnyGenerator
 from chatbot.generator.interface import State
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import MARKED_TURNS, Architecture, TrunkConfig
 from chatbot.tokenizer import PAD, START, TURN
-from tests.chatbot.tiny import CONTEXT_TOKENS, REPLY_TOKENS, VOCABULARY, generator, padded
+from tests.chatbot.pretrained import MAKES, pretrained
+from tests.chatbot.tiny import ARCHITECTURES, CONTEXT_TOKENS, REPLY_TOKENS, VOCABULARY, generator, padded
 
 CONTEXTS = [[5, 6, 7, TURN, 8, TURN], [9, TURN], [TURN], [4, 5, 6, 7, 8, 9, 10, TURN, 11, 12, TURN]]
 REPLIES = [[20, 21, 22, 23, 24, TURN], [25, 26, TURN], [27, 28, 29, 30, TURN], [TURN]]
 
 
+@pytest.fixture(params=[*ARCHITECTURES, *MAKES])
+def model(request: pytest.FixtureRequest) -> AnyGenerator:
+    """Return a generator of each architecture, and pretrained ones around each make of language model."""
+    return pretrained(request.param) if request.param in MAKES else generator(request.param)
+
+
 @pytest.fixture
-def model(architecture: Architecture) -> Seq2SeqGenerator:
+def own(architecture: Architecture) -> Seq2SeqGenerator:
     return generator(architecture)
 
 
-def walk(model: Seq2SeqGenerator, state: State, reply: Tensor) -> tuple[Tensor, State]:
+def walk(model: AnyGenerator, state: State, reply: Tensor) -> tuple[Tensor, State]:
     """Return the logits [B, T, V] of stepping through `reply` [B, T], and the state before its last token."""
     logits = []
     previous = torch.full_like(reply[:, 0], START)
@@ -35,7 +43,7 @@ def assert_close(a: Tensor, b: Tensor) -> None:
 
 
 @torch.no_grad()
-def test_stepping_gives_the_logits_of_teacher_forcing(model: Seq2SeqGenerator) -> None:
+def test_stepping_gives_the_logits_of_teacher_forcing(model: AnyGenerator) -> None:
     reply = torch.randint(3, VOCABULARY, (4, REPLY_TOKENS), generator=torch.Generator().manual_seed(1))
     context = padded(CONTEXTS)
     logits = model.score(model.encode(context), reply)
@@ -48,14 +56,14 @@ def test_stepping_gives_the_logits_of_teacher_forcing(model: Seq2SeqGenerator) -
 
 
 @torch.no_grad()
-def test_score_is_the_projection_of_hidden(model: Seq2SeqGenerator) -> None:
+def test_score_is_the_projection_of_hidden(model: AnyGenerator) -> None:
     state, reply = model.encode(padded(CONTEXTS)), padded(REPLIES)
 
     assert torch.equal(model.project(model.hidden(state, reply)), model.score(state, reply))
 
 
 @torch.no_grad()
-def test_select_repeats_drops_and_reorders_lanes(model: Seq2SeqGenerator) -> None:
+def test_select_repeats_drops_and_reorders_lanes(model: AnyGenerator) -> None:
     lanes = torch.tensor([2, 0, 0, 3, 2])
     reply = torch.randint(3, VOCABULARY, (4, 6), generator=torch.Generator().manual_seed(2))
     state = model.encode(padded(CONTEXTS))
@@ -69,7 +77,7 @@ def test_select_repeats_drops_and_reorders_lanes(model: Seq2SeqGenerator) -> Non
 
 
 @torch.no_grad()
-def test_copies_of_a_lane_go_different_ways(model: Seq2SeqGenerator) -> None:
+def test_copies_of_a_lane_go_different_ways(model: AnyGenerator) -> None:
     """A cache written in place must not leak into the lane it was copied from, nor into its other copies."""
     context, begun = padded(CONTEXTS[:1]), torch.tensor([[20, 21, 22]])
     ways = torch.tensor([[20, 21, 22, 30, 31, 32], [20, 21, 22, 33, 34, 35], [20, 21, 22, 36, 37, 38]])
@@ -89,7 +97,7 @@ def test_copies_of_a_lane_go_different_ways(model: Seq2SeqGenerator) -> None:
 
 
 @torch.no_grad()
-def test_a_new_reply_can_be_begun_twice_from_one_encoded_context(model: Seq2SeqGenerator) -> None:
+def test_a_new_reply_can_be_begun_twice_from_one_encoded_context(model: AnyGenerator) -> None:
     state = model.encode(padded(CONTEXTS))
     one, two = torch.full((4, 5), 20), torch.full((4, 5), 30)
     first, _ = walk(model, state, one)
@@ -100,7 +108,7 @@ def test_a_new_reply_can_be_begun_twice_from_one_encoded_context(model: Seq2SeqG
 
 
 @torch.no_grad()
-def test_padding_of_a_context_changes_nothing(model: Seq2SeqGenerator) -> None:
+def test_padding_of_a_context_changes_nothing(model: AnyGenerator) -> None:
     reply = padded(REPLIES)
     together = model.score(model.encode(padded(CONTEXTS, width=CONTEXT_TOKENS)), reply)
 
@@ -112,7 +120,7 @@ def test_padding_of_a_context_changes_nothing(model: Seq2SeqGenerator) -> None:
 
 
 @torch.no_grad()
-def test_padding_of_a_reply_changes_nothing(model: Seq2SeqGenerator) -> None:
+def test_padding_of_a_reply_changes_nothing(model: AnyGenerator) -> None:
     context = padded(CONTEXTS)
     together = model.score(model.encode(context), padded(REPLIES, width=REPLY_TOKENS))
 
@@ -123,7 +131,7 @@ def test_padding_of_a_reply_changes_nothing(model: Seq2SeqGenerator) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("t", range(REPLY_TOKENS))
-def test_no_logits_depend_on_their_own_or_a_later_token(model: Seq2SeqGenerator, t: int) -> None:
+def test_no_logits_depend_on_their_own_or_a_later_token(model: AnyGenerator, t: int) -> None:
     reply = torch.randint(3, VOCABULARY, (1, REPLY_TOKENS), generator=torch.Generator().manual_seed(3))
     other = reply.clone()
     other[:, t:] = (other[:, t:] - 3 + 11) % (VOCABULARY - 3) + 3
@@ -136,7 +144,7 @@ def test_no_logits_depend_on_their_own_or_a_later_token(model: Seq2SeqGenerator,
 
 
 @torch.no_grad()
-def test_what_stands_behind_the_end_token_changes_nothing_before(model: Seq2SeqGenerator) -> None:
+def test_what_stands_behind_the_end_token_changes_nothing_before(model: AnyGenerator) -> None:
     state = model.encode(padded(CONTEXTS[:1]))
     ended = model.score(state, torch.tensor([[20, 21, TURN, PAD, PAD, PAD]]))
     rubbish = model.score(state, torch.tensor([[20, 21, TURN, 39, START, TURN]]))
@@ -160,7 +168,7 @@ def test_every_parameter_learns_from_the_score(architecture: Architecture, layer
 
 
 @torch.no_grad()
-def test_every_context_token_matters_and_so_does_their_order(model: Seq2SeqGenerator) -> None:
+def test_every_context_token_matters_and_so_does_their_order(model: AnyGenerator) -> None:
     context = torch.tensor([[5, 6, TURN, 7, 8, TURN]])
     reply = torch.tensor([[20, 21]])
     before = model.score(model.encode(context), reply)
@@ -170,11 +178,11 @@ def test_every_context_token_matters_and_so_does_their_order(model: Seq2SeqGener
 
 
 @torch.no_grad()
-def test_turns_are_marked_from_the_end_of_the_context(model: Seq2SeqGenerator) -> None:
+def test_turns_are_marked_from_the_end_of_the_context(own: Seq2SeqGenerator) -> None:
     """The marks of the turns that are left are the same when older ones are cut off."""
     long = torch.tensor([[4, 5, TURN, 6, TURN, 7, 8, TURN]])
     short = long[:, 3:]
-    trunk = model.trunk
+    trunk = own.trunk
 
     assert_close(trunk.embed_context(long)[:, 3:], trunk.embed_context(short))
     marks = trunk.embed_context(long) - trunk.embed(long)
@@ -184,17 +192,17 @@ def test_turns_are_marked_from_the_end_of_the_context(model: Seq2SeqGenerator) -
 
 
 @torch.no_grad()
-def test_turns_far_back_share_the_last_mark(model: Seq2SeqGenerator) -> None:
+def test_turns_far_back_share_the_last_mark(own: Seq2SeqGenerator) -> None:
     turns = torch.full((1, MARKED_TURNS + 4), TURN)
-    marks = model.trunk.embed_context(turns) - model.trunk.embed(turns)
+    marks = own.trunk.embed_context(turns) - own.trunk.embed(turns)
 
-    assert_close(marks[0, :5], model.trunk.turn_marks.weight[-1].expand(5, -1))
-    assert_close(marks[0, -1], model.trunk.turn_marks.weight[0])
+    assert_close(marks[0, :5], own.trunk.turn_marks.weight[-1].expand(5, -1))
+    assert_close(marks[0, -1], own.trunk.turn_marks.weight[0])
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("context", [[TURN], [7], [PAD + 3] * CONTEXT_TOKENS])
-def test_the_shortest_and_the_longest_contexts_give_finite_logits(model: Seq2SeqGenerator, context: list[int]) -> None:
+def test_the_shortest_and_the_longest_contexts_give_finite_logits(model: AnyGenerator, context: list[int]) -> None:
     reply = torch.full((1, REPLY_TOKENS), 5)
 
     assert model.score(model.encode(torch.tensor([context])), reply).isfinite().all()

@@ -1,0 +1,74 @@
+"""The tokenizer of a pretrained language model as one of ours: its ids moved behind the reserved ones.
+
+Knows the `tokenizer.json` that the tokenizers library writes; no language model and no chat template. Id i of the model
+is id i + BORROWED_BY here, so the vocabulary is BORROWED_BY larger, and nothing else changes.
+"""
+
+import json
+from typing import Any, Final
+
+import tokenizers
+
+from chatbot.errors import TokenizerError
+from chatbot.tokenizer import RESERVED, Tokenizer
+
+BORROWED_BY: Final = len(RESERVED)
+
+
+def borrow(native: str) -> Tokenizer:
+    """Return the tokenizer that `native`, the text of a `tokenizer.json`, describes, with moved ids.
+
+    Raises TokenizerError for a kind that loses text (WordPiece, WordLevel), and for one that would read a reserved id
+    or one of the model's own special tokens out of a text.
+    """
+    tree = json.loads(native)
+    kind = tree["model"].get("type", "BPE")
+    if kind not in ("BPE", "Unigram"):
+        raise TokenizerError(f"a {kind} tokenizer cannot give every text back, expected BPE or Unigram")
+    special = [added["content"] for added in tree["added_tokens"] if added["special"]]
+    _make_room(tree)
+    tree |= {"post_processor": None, "truncation": None, "padding": None}
+    try:
+        tokenizer = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(tree)))
+    except TokenizerError:
+        raise
+    except Exception as error:  # the library raises bare Exception for every fault
+        raise TokenizerError(f"the tokenizer cannot be taken over ({error})") from None
+    forbidden = {*range(BORROWED_BY), *(added["id"] for added in tree["added_tokens"] if added["special"])}
+    for text in (*RESERVED, *special):
+        if not forbidden.isdisjoint(tokenizer.encode(text)):
+            raise TokenizerError(f"the text {text!r} would be read as a special token")
+    return tokenizer
+
+
+def _make_room(tree: dict[str, Any]) -> None:
+    """Move all ids by BORROWED_BY and put the reserved tokens first; a token that has their name gets another."""
+    model, added = tree["model"], tree["added_tokens"]
+    taken = {entry["content"] for entry in added}
+    if isinstance(model["vocab"], dict):
+        taken |= model["vocab"].keys()
+    else:
+        taken |= {piece for piece, _ in model["vocab"]}
+    names = {}
+    for name in RESERVED:
+        other = name
+        while other in taken:
+            other = f"<{other}>"
+        names[name] = other
+
+    def renamed(content: str) -> str:
+        return names.get(content, content)
+
+    if isinstance(model["vocab"], dict):
+        moved = {renamed(piece): number + BORROWED_BY for piece, number in model["vocab"].items()}
+        model["vocab"] = {name: number for number, name in enumerate(RESERVED)} | moved
+    else:
+        pieces = [[renamed(piece), score] for piece, score in model["vocab"]]
+        rarest = min(score for _, score in pieces)  # lower, and unknown characters would be dearer than they were
+        model["vocab"] = [[name, rarest] for name in RESERVED] + pieces
+        if model.get("unk_id") is not None:
+            model["unk_id"] += BORROWED_BY
+    shape = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    reserved = [{"id": number, "content": name, **shape} for number, name in enumerate(RESERVED)]
+    moved_added = [{**entry, "id": entry["id"] + BORROWED_BY, "content": renamed(entry["content"])} for entry in added]
+    tree["added_tokens"] = reserved + moved_added

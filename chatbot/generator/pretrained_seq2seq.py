@@ -1,0 +1,132 @@
+"""How a pretrained encoder-decoder reads: the context by its encoder, the reply by its decoder.
+
+The library's decoders count positions by the length of their cache, one for all lanes, so lanes that stand at the same
+position are stepped together and those at another after them. B lanes, S prompt tokens, T reply tokens, D width.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
+
+from chatbot.generator.interface import Part, State
+from chatbot.generator.pretrained_trunk import KeyValue, PretrainedTrunk, paired, select_pairs
+
+
+@dataclass
+class EncoderDecoderState(State):
+    """Hold the encoded context, the decoder's keys and values of it, of what it began with, and of the reply."""
+
+    encoded: Tensor  # [B, S, D]
+    mask: Tensor  # [B, S], true at real tokens
+    memory: list[KeyValue]  # of each layer [B, H, S, D/H], the same; empty while learning
+    begun: list[KeyValue]  # of each layer, of what is read before START
+    cache: list[KeyValue]  # of each layer [B, H, T, D/H], the same; empty before the first step
+    position: Tensor  # [B], reply tokens read so far
+
+    def select(self, lanes: Tensor) -> Self:
+        """Return the state of `lanes`, in that order."""
+        return type(self)(
+            self.encoded.index_select(0, lanes),
+            self.mask.index_select(0, lanes),
+            select_pairs(self.memory, lanes),
+            select_pairs(self.begun, lanes),
+            select_pairs(self.cache, lanes),
+            self.position.index_select(0, lanes),
+        )
+
+    def parts(self) -> list[Part]:
+        """Return context, mask, positions, keys and values of context and beginning, then of the reply."""
+        begun = [Part(tensor) for pair in self.begun for tensor in pair]
+        memory = [Part(tensor, context=2) for pair in self.memory for tensor in pair]
+        cache = [Part(tensor, reply=2) for pair in self.cache for tensor in pair]
+        context = [Part(self.encoded, context=1), Part(self.mask, context=1)]
+        return [*context, Part(self.position), *begun, *memory, *cache]
+
+    @property
+    def complete(self) -> bool:
+        """Return whether the reply has begun."""
+        return bool(self.cache)
+
+    def with_parts(self, tensors: list[Tensor]) -> Self:
+        """Return the state that these parts make."""
+        pairs = paired(tensors[3:])
+        layers = len(self.memory)
+        begun, memory, cache = pairs[:layers], pairs[layers : 2 * layers], pairs[2 * layers :]
+        return type(self)(tensors[0], tensors[1], memory, begun, cache, tensors[2])
+
+
+class EncoderDecoderTrunk(PretrainedTrunk):
+    """Read contexts and replies with an encoder-decoder."""
+
+    def encode(self, context: Tensor) -> EncoderDecoderState:
+        """Read contexts [B, S] and return B lanes with empty replies."""
+        prompt, mask = self.prompts(context)
+        encoded = self.network.get_encoder()(input_ids=prompt, attention_mask=mask.long()).last_hidden_state
+        position = mask.new_zeros(len(context), dtype=torch.long)
+        if self.training and torch.is_grad_enabled():  # a whole reply will be read, and nothing stepped
+            return EncoderDecoderState(encoded, mask, [], [], [], position)
+        begun = self.config.begun
+        first = torch.tensor(begun or (self.config.start,), device=prompt.device).expand(len(prompt), -1)
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self._decode(first, encoded, mask, cache)
+        own, crossed = cache.self_attention_cache.layers, cache.cross_attention_cache.layers
+        kept = [(layer.keys[:, :, : len(begun)], layer.values[:, :, : len(begun)]) for layer in own]
+        memory = [(layer.keys, layer.values) for layer in crossed]
+        return EncoderDecoderState(encoded, mask, memory, kept, [], position)
+
+    def unroll(self, state: State, tokens: Tensor) -> Tensor:
+        """Read tokens [B, T], the first one START, and return hidden states [B, T, D]."""
+        assert isinstance(state, EncoderDecoderState)
+        begun = self.config.begun
+        first = torch.tensor(begun, dtype=torch.long, device=tokens.device).expand(len(tokens), -1)
+        hidden = self._decode(torch.cat((first, self.ids(tokens)), 1), state.encoded, state.mask, None)
+        return hidden[:, len(begun) :]
+
+    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, EncoderDecoderState]:
+        """Read one token [B] more in every lane and return its hidden state [B, D]."""
+        assert isinstance(state, EncoderDecoderState)
+        if not state.memory:
+            raise RuntimeError("a context that was encoded while learning cannot be stepped from")
+        cache = state.cache or [(_room(k, self.reply_tokens), _room(v, self.reply_tokens)) for k, v in state.begun]
+        hidden = state.encoded.new_empty(len(tokens), self.width)
+        for position in torch.unique(state.position).tolist():
+            rows = (state.position == position).nonzero().squeeze(1)
+            hidden[rows] = self._step_together(state, cache, self.ids(tokens[rows]), rows, int(position)).to(
+                hidden.dtype
+            )
+        after = EncoderDecoderState(state.encoded, state.mask, state.memory, state.begun, cache, state.position + 1)
+        return hidden, after
+
+    def _step_together(
+        self, state: EncoderDecoderState, cache: list[KeyValue], ids: Tensor, rows: Tensor, position: int
+    ) -> Tensor:
+        """Read one id [n] more in the lanes `rows`, all at `position`; write the cache; return hidden states [n, D]."""
+        own, crossed = DynamicCache(), DynamicCache()
+        for layer, (begun, written, memory) in enumerate(zip(state.begun, cache, state.memory, strict=True)):
+            before = [torch.cat((b[rows], w[rows, :, :position]), 2) for b, w in zip(begun, written, strict=True)]
+            own.update(before[0], before[1], layer)
+            crossed.update(memory[0][rows], memory[1][rows], layer)
+        both = EncoderDecoderCache(own, crossed)
+        hidden = self._decode(ids[:, None], state.encoded[rows], state.mask[rows], both)
+        for (keys, values), layer in zip(cache, own.layers, strict=True):
+            keys[rows, :, position] = layer.keys[:, :, -1].to(keys.dtype)
+            values[rows, :, position] = layer.values[:, :, -1].to(values.dtype)
+        return hidden[:, 0]
+
+    def _decode(self, ids: Tensor, encoded: Tensor, mask: Tensor, cache: Any) -> Tensor:
+        hidden: Tensor = self.network.get_decoder()(
+            input_ids=ids,
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=mask.long(),
+            cache=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+        return hidden
+
+
+def _room(like: Tensor, length: int) -> Tensor:
+    count, heads, _, width = like.shape
+    return like.new_zeros(count, heads, length, width)

@@ -1,0 +1,192 @@
+"""Pretrained generators beside the laws that all generators keep: what learns, what is shared, what is refused."""
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import BloomConfig, BloomForCausalLM
+
+from chatbot.decoding import Decoding, Lanes, write_replies
+from chatbot.errors import LanguageModelError
+from chatbot.generator.language_model import LanguageModel, LanguageModelConfig, json_ready
+from chatbot.generator.pretrained import Adapters, PretrainedGenerator, check_understood
+from chatbot.generator.pretrained_branches import PretrainedBranches
+from chatbot.generator.prompt import plain_layout
+from chatbot.tokenizer import PAD, START, TURN
+from tests.chatbot.pretrained import CHAT, MAKES, Make, language_model, pretrained
+from tests.chatbot.tiny import CONTEXT_TOKENS, REPLY_TOKENS, VOCABULARY, padded
+
+CONTEXTS = [[15, 16, 17, TURN, 18, TURN], [19, TURN], [14, 15, 16, 17, 18, 19, 20, TURN, 21, 22, TURN]]
+REPLIES = [[20, 21, 22, 23, 24, TURN], [25, 26, TURN], [27, 28, 29, 30, TURN]]
+
+
+def loss(model: PretrainedGenerator) -> Tensor:
+    reply = padded(REPLIES)
+    logits = model.score(model.encode(padded(CONTEXTS)), reply)
+    return -logits.log_softmax(-1).gather(2, reply[..., None])[reply != PAD].mean()
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("adapters", [Adapters(4, 8), None])
+def test_our_way_of_reading_gives_the_librarys_own_logits(make: Make, adapters: Adapters | None) -> None:
+    check_understood(pretrained(make, adapters))
+
+
+def test_a_model_whose_positions_are_not_understood_is_refused() -> None:
+    torch.manual_seed(0)  # BLOOM has no positions but distances in its mask (ALiBi)
+    made = BloomForCausalLM(BloomConfig(vocab_size=37, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3))
+    library = {k: 0.0 if "drop" in k else v for k, v in json_ready(made.config).items()}
+    config = LanguageModelConfig("causal", library, "float32", 37, (1,), 1, (), plain_layout((), 1))
+    language_model = LanguageModel.build(config, dict(made.state_dict()), "here", "cpu")
+    with pytest.raises(LanguageModelError, match="type 'bloom' is not understood"):
+        check_understood(PretrainedGenerator(language_model, None, CONTEXT_TOKENS, REPLY_TOKENS))
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_with_adapters_nothing_but_the_adapters_learns(make: Make) -> None:
+    model = pretrained(make, stirred=False).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1, fused=True)
+    first = loss(model)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss(model).backward()
+        optimizer.step()
+    assert loss(model) < first - 0.1
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {name for name in before if "lora_" in name}
+    assert set(model.state_dict()) == changed
+
+
+def test_without_adapters_all_weights_learn_and_the_language_model_stays() -> None:
+    model = pretrained("llama", None).train()
+    frozen = {name: p.clone() for name, p in model.language_model.network.named_parameters()}
+    loss(model).backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    assert all(torch.equal(p, frozen[name]) for name, p in model.language_model.network.named_parameters())
+    assert all(p.grad is not None for p in model.parameters())
+    assert not torch.equal(model.trunk.network.lm_head.weight, frozen["lm_head.weight"])
+
+
+def test_fresh_adapters_say_what_the_language_model_says() -> None:
+    torch.testing.assert_close(loss(pretrained("llama", stirred=False)), loss(pretrained("llama", None)))
+    assert (loss(pretrained("llama")) - loss(pretrained("llama", None))).abs() > 1e-3
+
+
+def test_a_twin_shares_the_frozen_weights_and_learns_apart() -> None:
+    model = pretrained("llama")
+    twin = model.twin().eval()
+    torch.testing.assert_close(loss(twin), loss(model))
+    shared = {p.data_ptr() for p in model.parameters()} & {p.data_ptr() for p in twin.parameters()}
+    assert shared == {p.data_ptr() for p in model.language_model.network.parameters()}
+    with torch.no_grad():
+        for name, parameter in twin.named_parameters():
+            if "lora_" in name:
+                parameter.zero_()
+    assert (loss(twin) - loss(model)).abs() > 1e-3
+
+
+@pytest.mark.parametrize("make", ["llama", "bart"])
+def test_recomputing_layers_changes_neither_loss_nor_gradient(make: Make) -> None:
+    kept, recomputed = pretrained(make).train(), pretrained(make).train()
+    recomputed.trunk.let_recompute()
+    calls = []
+    layer = (
+        recomputed.trunk.network.base_model.layers[0]
+        if make == "llama"
+        else recomputed.trunk.network.get_decoder().layers[0]
+    )
+    layer.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    for model in (kept, recomputed):
+        loss(model).backward()
+    torch.testing.assert_close(loss(recomputed), loss(kept))
+    for (name, one), (_, other) in zip(kept.named_parameters(), recomputed.named_parameters(), strict=True):
+        if one.grad is not None:
+            torch.testing.assert_close(other.grad, one.grad, msg=lambda text, name=name: f"{name}: {text}")
+    recomputed.eval()
+    with torch.no_grad():  # sampling has its cache all the same
+        lanes = Lanes([Decoding()] * 3, torch.arange(3), REPLY_TOKENS)
+        assert write_replies(recomputed, recomputed.encode(padded(CONTEXTS)), lanes).tokens.shape[0] == 3
+
+
+@torch.no_grad()
+def test_special_tokens_are_never_written_and_the_end_is_the_language_models_own() -> None:
+    layout = CHAT
+    model = pretrained("llama", layout=layout)
+    reply = padded(REPLIES)
+    logits = model.score(model.encode(padded(CONTEXTS)), reply)
+    odds = logits.log_softmax(-1)
+    assert float(odds[..., [PAD, START, layout.end + 3]].max()) < -1000
+    library = model.trunk.network(input_ids=torch.tensor([layout.prompt([[12, 13, 14], [15]])])).logits[
+        0, -1
+    ]  # the first context with its first turn said by the model
+    torch.testing.assert_close(logits[0, 0, TURN], library[layout.end], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits[0, 0, 13:], library[10:], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", MAKES)
+@torch.no_grad()
+def test_branches_go_on_from_any_prefix_as_if_they_had_read_it_alone(make: Make) -> None:
+    model = pretrained(make)
+    reply = torch.randint(3, VOCABULARY, (3, 6), generator=torch.Generator().manual_seed(1))
+    begun = torch.cat((torch.full((3, 1), START), reply[:, :-1]), 1)
+    owner, known = torch.tensor([0, 2, 2, 1]), torch.tensor([1, 3, 5, 2])
+    state = model.encode(padded(CONTEXTS))
+    hidden, branches = PretrainedBranches.begin(model.trunk, state, begun, owner, known + 1)
+    whole = model.score(model.encode(padded(CONTEXTS)), reply)
+    torch.testing.assert_close(model.project(hidden), whole, rtol=1e-4, atol=1e-4)
+    kept = torch.tensor([3, 1])
+    branches = branches.select(kept)
+    found = model.project(branches.read(torch.tensor([30, 31])))
+    for row, branch in enumerate(kept.tolist()):
+        n = int(known[branch])
+        changed = torch.cat((reply[owner[branch], :n], torch.tensor([30 + row, 3])))[None]
+        alone = model.score(model.encode(padded([CONTEXTS[int(owner[branch])]])), changed)
+        torch.testing.assert_close(found[row], alone[0, n + 1], rtol=1e-4, atol=1e-4)
+
+
+def test_weights_in_16_bits_stay_so_and_adapters_do_not() -> None:
+    found = language_model("llama")
+    tree = found.config.to_tree() | {"weights": "bfloat16"}
+    narrow = LanguageModel.build(LanguageModelConfig.from_tree(tree), dict(found.network.state_dict()), "here", "cpu")
+    model = PretrainedGenerator(narrow, Adapters(4, 8), CONTEXT_TOKENS, REPLY_TOKENS)
+    check_understood(model)
+    kinds = {("lora_" in name, p.dtype) for name, p in model.named_parameters()}
+    assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
+    value = loss(model.train())
+    value.backward()
+    assert (value - loss(pretrained("llama", stirred=False))).abs() < 0.1 * value
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(LanguageModelError, match=r"contexts of 250 and replies of 10 tokens do not fit .* reads 256"):
+        pretrained("llama", context_tokens=250)
+    with pytest.raises(LanguageModelError, match=r"generator.lora.targets=\['q_projection'\]"):
+        pretrained("llama", Adapters(targets=("q_projection",)))
+    some = pretrained("llama", Adapters(4, 8, ("q_proj", "v_proj")))
+    assert {name.split(".")[-4] for name in some.state_dict()} == {"q_proj", "v_proj"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"kind": "diffusion"}, "kind is 'diffusion', expected one of causal, encoder-decoder"),
+        ({"weights": "int4"}, "weights is 'int4'"),
+        ({"tokens": "many"}, "tokens is 'many'"),
+        ({"library": {}}, "names no model_type"),
+        ({"layout": {"end": 1}}, "not the description"),
+        ({"more": 1}, "not the description"),
+    ],
+)
+def test_a_description_that_is_none_says_why(change: dict[str, object], said: str) -> None:
+    tree = language_model().config.to_tree()
+    assert LanguageModelConfig.from_tree(tree).to_tree() == tree
+    with pytest.raises(LanguageModelError, match=said):
+        LanguageModelConfig.from_tree(tree | change)
+
+
+def test_a_description_of_an_unknown_model_is_refused_and_runs_nothing() -> None:
+    found = language_model()
+    tree = found.config.to_tree()
+    tree["library"] = {"model_type": "of_our_own", "auto_map": {"AutoModelForCausalLM": "evil.Model"}}
+    with pytest.raises(LanguageModelError, match="'of_our_own' is no model that transformers knows"):
+        LanguageModel.build(LanguageModelConfig.from_tree(tree), {}, "here", "cpu")
