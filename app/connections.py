@@ -58,8 +58,8 @@ class BoundedProtocol(LimitedHead):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
-        self._receiving = _cancelled(self._receiving)
-        self._sending = _cancelled(self._sending)
+        self._stop_receiving()
+        self._stop_sending()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -77,7 +77,7 @@ class BoundedProtocol(LimitedHead):
 
     def on_headers_complete(self) -> None:
         """Wait for the body."""
-        _cancelled(self._receiving)
+        self._stop_receiving()
         self._came = 0
         self._receiving = self.loop.call_later(self.seconds, self._look_at_body)
         super().on_headers_complete()
@@ -89,7 +89,7 @@ class BoundedProtocol(LimitedHead):
 
     def on_message_complete(self) -> None:
         """Wait for nothing: it is our turn."""
-        self._receiving = _cancelled(self._receiving)
+        self._stop_receiving()
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -100,8 +100,18 @@ class BoundedProtocol(LimitedHead):
 
     def resume_writing(self) -> None:
         """Wait for nothing: it has read."""
-        self._sending = _cancelled(self._sending)
+        self._stop_sending()
         super().resume_writing()
+
+    def _stop_receiving(self) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()
+            self._receiving = None
+
+    def _stop_sending(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
 
     def _wait_for_head(self) -> None:
         self._receiving = self.loop.call_later(self.seconds, self._give_up)
@@ -130,8 +140,3 @@ def bound_sending(listening: socket.socket) -> None:
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         milliseconds = int(BoundedProtocol.sending_seconds * 1000)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-
-
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()

@@ -110,7 +110,7 @@ def _save(bundle: Bundle, directory: Path, compact: bool) -> None:
         known = {}
         if isinstance(bundle.generator, PretrainedGenerator) and needs_language_model(*described):
             known[LANGUAGE_MODEL] = bundle.generator.language_model.save(fresh / LANGUAGE_MODEL)
-        config = {
+        config: dict[str, Any] = {
             "format": FORMAT if isinstance(bundle.generator, PretrainedGenerator) else _OWN_MAKE,
             "vocabulary_size": bundle.tokenizer.vocabulary_size,
             "limits": asdict(bundle.limits),
