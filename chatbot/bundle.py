@@ -40,7 +40,7 @@ from chatbot.tokenizer import Tokenizer
 AnyGenerator = Seq2SeqGenerator | PretrainedGenerator
 
 FORMAT: Final = 3
-"""The newest that is read. Older versions of Rejoinder go on reading what they can: 2 is written for compact weights only,
+"""The newest that is read. Older versions go on reading what they can: 2 is written for compact weights only, and
 3 for pretrained generators only."""
 _PLAIN: Final = 1
 _COMPACT: Final = 2
