@@ -172,8 +172,7 @@ class ChatService:
             for position, text in enumerate(turns):
                 self.check_text(text, f"contexts[{index}][{position}]")
         requests = self._requests(bot, body.contexts, body)
-        # A list is worked through: those who wait before a screen go first.
-        drawn = await self._draw(bot, requests, Urgency.BATCH if len(requests) > 1 else Urgency.INTERACTIVE)
+        drawn = await self._draw(bot, requests, _urgency_of(requests))
         await self._store.store(drawn)
         return Replies(
             created=int(time.time()),
@@ -210,7 +209,8 @@ class ChatService:
         GenerationError.
         """
         draw = self._draw if guarded else self._draw_as_it_comes
-        return await draw(bot, self._requests(bot, histories, sampling), Urgency.INTERACTIVE)
+        requests = self._requests(bot, histories, sampling)
+        return await draw(bot, requests, _urgency_of(requests))
 
     async def stream(self, body: CompletionRequest) -> "DrawnStream":
         """Have the replies to a history of messages drawn, told as they come.
@@ -366,6 +366,11 @@ class ChatService:
             limits=ModelLimits(context_tokens=bot.limits.context_tokens, reply_tokens=bot.limits.reply_tokens),
             card=bot.card,
         )
+
+
+def _urgency_of(requests: Sequence[ReplyRequest]) -> Urgency:
+    """Return the class of a call: a list is worked through, and those who wait before a screen go first."""
+    return Urgency.BATCH if len(requests) > 1 else Urgency.INTERACTIVE
 
 
 def new_reply_id() -> str:

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -16,9 +18,14 @@ from sqlalchemy.orm import Session
 from app import errors
 from app.chat.tables import Context
 from app.database import Database, Writing, insert_if_absent, now, open_engine
+from app.errors import DATABASE_AWAY
+from app.migration import metadata
 from app.pages.rendering import error_page
 from app.ratings.tables import Judgement
 from chatbot.errors import RejoinderError
+from tests.app.fakes import FakeBot
+from tests.app.people import Owner
+from tests.postgres import execute, with_database
 
 
 def count(database: Database) -> int:
@@ -152,3 +159,42 @@ def test_units_of_work_in_threads_take_turns_and_fail_alone(database: Database) 
     if database.engine.dialect.name == "sqlite":
         assert done == results  # first come, first served
     assert count(database) == 29
+
+
+def hung(url: str) -> sa.Connection:
+    """Return a connection of a process that hangs in the midst of a transaction, with a lock on the row of "s"."""
+    connection = open_engine(url).connect()
+    connection.exec_driver_sql("select * from study where slug = 's' for update")
+    return connection
+
+
+@pytest.fixture
+def patient(start: Callable[..., TestClient], postgres: str, monkeypatch: pytest.MonkeyPatch) -> tuple[TestClient, str]:
+    """Give a service on PostgreSQL that waits a second for locks, and the database's URL."""
+    url = with_database(postgres, "migrated")
+    execute(url, f"TRUNCATE {', '.join(metadata().tables)} RESTART IDENTITY CASCADE")
+    monkeypatch.setattr("app.database.LOCK_SECONDS", 1)
+    monkeypatch.setattr("app.database.IDLE_SECONDS", 3)
+    client = start(FakeBot(), database_url=url)
+    assert Owner(client).create().status_code == 201
+    return client, url
+
+
+def test_who_waits_for_the_lock_of_a_process_that_hangs_is_told_so_and_the_lock_comes_free(
+    patient: tuple[TestClient, str],
+) -> None:
+    client, url = patient
+    connection = hung(url)
+    started = time.monotonic()
+    refused = client.post("/v1/studies/s/close")
+    assert refused.status_code == 503, refused.text
+    assert refused.json()["error"]["code"] == "database_unavailable"
+    assert time.monotonic() - started < 10
+    end = time.monotonic() + 30
+    while (closed := client.post("/v1/studies/s/close")).status_code == 503:  # until the server ends what hangs
+        assert time.monotonic() < end
+    assert closed.status_code in (200, 409), closed.text
+    with pytest.raises(DATABASE_AWAY):  # it wakes up: what it had begun is undone, and it hears so
+        connection.exec_driver_sql("update study set title = 'changed while asleep'")
+    connection.engine.dispose()
+    assert client.get("/v1/studies/s").json()["title"] == "A study"
