@@ -53,7 +53,9 @@ def prepare(
     vocabulary: Annotated[int, typer.Option(help="Size of the tokenizer's vocabulary.")] = 8000,
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="Language model (directory, .gguf or hub name) whose tokenizer is taken, to tune it then."),
+        typer.Option(
+            help="Bundle or language model (directory, .gguf or hub name) whose tokenizer is taken, to start from it."
+        ),
     ] = None,
     valid: Annotated[float, typer.Option(help="Share of dialogues kept for validation.")] = 0.025,
     test: Annotated[float, typer.Option(help="Share of dialogues kept for testing.")] = 0.025,
@@ -583,26 +585,44 @@ def export(
 @app.command()
 def demo(
     directory: Annotated[Path, typer.Option(help="Where data, runs and models of the demo go.")] = Path("demo"),
-    preset: Annotated[str, typer.Option(help="Size of the models: demo (ten minutes on two cores) or toy.")] = "demo",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Train from nothing in this size: demo (ten minutes on two cores) or toy (seconds)."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use the first N dialogues only.")] = None,
-    serve: Annotated[bool, typer.Option(help="Serve both models when they are ready.")] = True,
+    serve: Annotated[bool, typer.Option(help="Serve the models, the first one while the second is trained.")] = True,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 by default.")] = None,
 ) -> None:
-    """Train on the packaged English dialogues by maximum likelihood, then adversarially; compare; serve both.
+    """Train adversarially on the packaged English dialogues, beginning with the released bundle; compare; serve both.
 
-    A second call uses what the first one finished.
+    Without released bundles, or with --preset, maximum likelihood is trained first. A second call uses what the first
+    one finished.
     """
+    from app.beside import ServiceBeside
     from chatbot.progress import Display
+    from chatbot.released import released_bundles
     from training.demo import run_demo
 
-    with Display() as display:
-        models, table = run_demo(directory, preset, limit, display)
-    typer.echo(table)
-    if serve:
-        from app.commands import serve as run
+    released = released_bundles() if preset is None else None
+    services: list[ServiceBeside] = []
 
-        run(models, host, port, directory / "state", None)
+    def ready(models: Path) -> None:
+        if serve and not services:
+            services.append(ServiceBeside(models, host, port, directory / "state"))
+
+    try:
+        with Display() as display:
+            start = None if released is None else released / "en"
+            _, table = run_demo(directory, preset, limit, display, start=start, ready=ready)
+        typer.echo(table)
+        for service in services:
+            service.reload()
+            service.wait()
+    except BaseException:
+        for service in services:
+            service.stop()
+        raise
 
 
 def main(argv: list[str] | None = None) -> None:

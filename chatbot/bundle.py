@@ -125,6 +125,8 @@ def _save(bundle: Bundle, directory: Path, compact: bool) -> None:
         }
         config[_OWN_DIGEST] = _config_digest(config)
         (fresh / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        for path in fresh.iterdir():
+            path.chmod(0o644)  # safetensors writes for its own user alone
         for path in (*fresh.iterdir(), fresh):
             _flush(path)
         _put_in_place(fresh, directory)

@@ -1,6 +1,7 @@
 """The demonstration: real dialogues, maximum likelihood, Conditional SeqGAN and a table, in minutes on two cores."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from chatbot.bundle import load_bundle, save_bundle
@@ -16,36 +17,57 @@ from training.train import begin
 
 VOCABULARY = 4000
 CANDIDATES = 8
+PRESET = "demo"
+RELEASED = ("released", "discriminator.minutes=1.5", "adversarial.minutes=5.0", "adversarial.contexts=32")
+"""Preset and settings of the adversarial training that begins with a released bundle."""
 
 
-def run_demo(directory: Path, preset: str, limit: int | None, display: Display) -> tuple[Path, str]:
-    """Prepare the packaged dialogues, train both models under `directory` and return their folder and the table.
+def run_demo(
+    directory: Path,
+    preset: str | None,
+    limit: int | None,
+    display: Display,
+    *,
+    start: Path | None = None,
+    ready: Callable[[Path], None] | None = None,
+) -> tuple[Path, str]:
+    """Prepare the packaged dialogues, train under `directory` and return the folder of both models and the table.
 
-    What an earlier demo finished there is used again. Raises RejoinderError when a step cannot be done.
+    Maximum likelihood is trained first, or begins as the bundle `start`; `ready` is called with the folder when it is
+    there. Without a preset sizes and minutes are those of the demo. What an earlier demo finished is used again. Raises
+    RejoinderError when a step cannot be done.
     """
     data, runs, models = directory / "data", directory / "runs", directory / "models"
+    likelihood, adversarial = models / "mle", models / "cseqgan"
+    if start is not None and not likelihood.is_dir():
+        _publish(start, likelihood)
+    if ready is not None and likelihood.is_dir():
+        ready(models)
     if not data.is_dir():
         display.say("Preparing the packaged chit-chat dialogues")
-        prepare(["chitchat"], PrepareOptions(out=data, vocabulary=VOCABULARY, limit=limit), display.count)
-    likelihood = models / "mle"
+        tokenizer = None if start is None else str(likelihood)
+        options = PrepareOptions(out=data, vocabulary=VOCABULARY, tokenizer=tokenizer, limit=limit)
+        prepare(["chitchat"], options, display.count)
     if not likelihood.is_dir():
         display.say("Training by maximum likelihood")
         shutil.rmtree(runs / "mle", ignore_errors=True)
-        begin(compose("mle", preset, []), "mle", data, runs / "mle", display.report)
+        begin(compose("mle", preset or PRESET, []), "mle", data, runs / "mle", display.report)
         _publish(runs / "mle" / PRODUCT, likelihood)
-    adversarial = models / "cseqgan"
+        if ready is not None:
+            ready(models)
+    sizes, *settings = (preset or PRESET,) if preset or start is None else RELEASED
     if not adversarial.is_dir():
         display.say("Training against the discriminator")
         shutil.rmtree(runs / "cseqgan", ignore_errors=True)
         try:
-            config = compose("cseqgan", preset, [f"start={likelihood}"])
+            config = compose("cseqgan", sizes, [*settings, f"start={likelihood}"])
             begin(config, "cseqgan", data, runs / "cseqgan", display.report)
         except CollapseError as error:
             display.say(f"{error}; it is shown as it is")
         _publish(runs / "cseqgan" / PRODUCT, adversarial)
     display.say("Comparing both on held-out dialogues")
     judged = runs / "cseqgan" / REFERENCE
-    contexts = 2 * compose("mle", preset, []).evaluation.probe
+    contexts = 2 * compose("mle", preset or PRESET, []).evaluation.probe
     rows = summarise(
         PreparedDataset.open(data),
         [

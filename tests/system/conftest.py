@@ -49,11 +49,13 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(models: Path, state: Path, **variables: str) -> Iterator[Service]:
+def serving(models: Path | None, state: Path, **variables: str) -> Iterator[Service]:
     """Run the service until the block ends, then ask it to stop as a process manager would."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    arguments = ["serve", "--models", str(models), "--state", str(state), "--port", str(port)]
+    arguments = ["serve", "--state", str(state), "--port", str(port)]
+    if models is not None:
+        arguments += ["--models", str(models)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "REJOINDER_DRAIN_SECONDS": "0", **variables}
     log = state.with_name(f"{state.name}-{port}.log")
     with (

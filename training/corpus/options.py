@@ -26,7 +26,7 @@ class PrepareOptions:
     """Turns joined into the context."""
     vocabulary: int = 8000
     tokenizer: str | None = None
-    """A language model (directory, .gguf file or hub name) whose tokenizer is taken instead of training one."""
+    """A bundle or language model (directory, .gguf or hub name) whose tokenizer is taken; without it one is trained."""
     valid: float = 0.025
     """Share of the dialogues for validation, where the data give no split."""
     test: float = 0.025

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from chatbot.bundle import WEIGHTS
 from chatbot.generator.pretrained_source import fetch_tokenizer
 from chatbot.tokenizer import Tokenizer
 from training.corpus import splits
@@ -63,7 +64,7 @@ def prepare(sources: Sequence[str], options: PrepareOptions, progress: Progress 
     options.check()
     report = progress or (lambda stage, done, total: None)
     files = resolve(sources, options.format)
-    borrowed = fetch_tokenizer(options.tokenizer) if options.tokenizer is not None else None
+    borrowed = _tokenizer_of(options.tokenizer) if options.tokenizer is not None else None
     with staged(options.out, options.overwrite) as staging:
         spool = staging / "spool"
         reading = Reading()
@@ -102,6 +103,12 @@ def prepare(sources: Sequence[str], options: PrepareOptions, progress: Progress 
         text = json.dumps(document, ensure_ascii=False, indent=2)
         (staging / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
     return Summary(options.out, json.loads(text))
+
+
+def _tokenizer_of(source: str) -> Tokenizer:
+    """Return the tokenizer of a bundle, or of a language model. Raises RejoinderError."""
+    bundle = Path(source)
+    return Tokenizer.load(bundle / TOKENIZER) if (bundle / WEIGHTS[0]).is_file() else fetch_tokenizer(source)
 
 
 def _spooled(spool: Path) -> Iterator[tuple[list[str], list[int]]]:
