@@ -42,6 +42,11 @@ class Service:
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
 
+    @property
+    def database_url(self) -> str:
+        """Return where its database is."""
+        return self._settings.database
+
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """Read the database behind the service's back."""
         engine = sa.create_engine(self._settings.database)
