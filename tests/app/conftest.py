@@ -117,7 +117,7 @@ class Serving:
 
     def __call__(self, app: FastAPI, settings: Settings | None = None) -> str:
         """Serve `app`, as `rejoinder serve` does where `settings` are given, and return its address."""
-        own = uvicorn.Config(app, log_level="warning")
+        own = uvicorn.Config(app, log_config=None, log_level="warning")  # the process's loggers stay as they are
         server = uvicorn.Server(own if settings is None else configure(app, settings))
         listening = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

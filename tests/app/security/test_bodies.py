@@ -28,13 +28,13 @@ POSTS = [
 BOMB = b'{"model": "fake", "messages": [{"role": "user", "content": "' + b"x" * 50_000_000 + b'"}]}'
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "br", "zstd", "identity, gzip", "GZIP"])
 @pytest.mark.parametrize("path", [*POSTS, "/chat", "/batches"])
-def test_a_packed_body_is_not_unpacked(standing_client: TestClient, path: str, encoding: str) -> None:
-    body = gzip.compress(b"{}") if "gzip" in encoding.lower() else zlib.compress(b"{}")
-    response = standing_client.post(path, content=body, headers=JSON | {"Content-Encoding": encoding})
-    assert response.status_code == 415
-    assert response.json()["error"]["code"] == "packed_body"
+def test_a_packed_body_is_not_unpacked(standing_client: TestClient, path: str) -> None:
+    for encoding in ("gzip", "x-gzip", "deflate", "br", "zstd", "identity, gzip", "GZIP"):
+        body = gzip.compress(b"{}") if "gzip" in encoding.lower() else zlib.compress(b"{}")
+        response = standing_client.post(path, content=body, headers=JSON | {"Content-Encoding": encoding})
+        assert response.status_code == 415
+        assert response.json()["error"]["code"] == "packed_body"
 
 
 def test_a_gzip_bomb_costs_nothing(standing_client: TestClient) -> None:
@@ -49,7 +49,7 @@ def test_a_gzip_bomb_costs_nothing(standing_client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("path", POSTS)
-@pytest.mark.parametrize("depth", [90, 500, 950, 5_000, 500_000])
+@pytest.mark.parametrize("depth", [90, 950, 500_000])
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_depth(standing_client: TestClient, path: str, depth: int, opening: str) -> None:
     if len(opening) * depth > 900_000:
