@@ -31,8 +31,7 @@ def test_a_key_opens_the_page_that_was_asked_for(
 ) -> None:
     words = WORDS[language]
     service = serve(FakeBot(), anonymous="none")
-    locale = "zh-CN" if language == "zh" else "en-GB"
-    page = visit(f"{service.url}/batches", width=width, locale=locale)
+    page = visit(f"{service.url}/batches", width=width, language=language)
     assert page.url == f"{service.url}/sign-in?next=%2Fbatches"
     assert fits(page)
     assert violations(page) == []
