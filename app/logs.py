@@ -41,7 +41,7 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
         ExceptionRenderer(_report),
     ]
     after: list[Processor] = [ProcessorFormatter.remove_processors_meta]
-    after += [structlog.dev.ConsoleRenderer(colors=target.isatty())] if at_screen else [_in_order, JSONRenderer(_as_json)]
+    after += _for_people(target) if at_screen else [_in_order, JSONRenderer(_as_json)]
     handler = logging.StreamHandler(target)
     handler.setFormatter(ProcessorFormatter(foreign_pre_chain=before, processors=after))
     root = logging.getLogger()
@@ -70,6 +70,10 @@ def _add_request(logger: Any, method: str, line: Line) -> Line:
 
 def _report(exc_info: ExcInfo) -> str:
     return report_fault(exc_info[1])
+
+
+def _for_people(stream: TextIO) -> list[Processor]:
+    return [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
 
 
 def _as_json(line: Line, **_: Any) -> str:
