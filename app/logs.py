@@ -4,6 +4,7 @@ Whoever logs uses Python's own `logging`; here alone is decided how it looks. Wh
 `app.request_log`'s. A message of an exception that may quote somebody's text is left out: see `chatbot.fault_report`.
 """
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -24,6 +25,9 @@ _FIRST: Final = ("time", "level", "event", "logger", "request_id")
 
 Line = MutableMapping[str, Any]
 
+_ENCODER: Final = json.JSONEncoder(default=str)
+"""Made once: `json.dumps` with an argument makes one for each line."""
+
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     """Send what is logged in this process to `stream`, the process's standard error by default."""
@@ -37,7 +41,7 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
         ExceptionRenderer(_report),
     ]
     after: list[Processor] = [ProcessorFormatter.remove_processors_meta]
-    after += [structlog.dev.ConsoleRenderer(colors=target.isatty())] if at_screen else [_in_order, JSONRenderer()]
+    after += _for_people(target) if at_screen else [_in_order, JSONRenderer(_as_json)]
     handler = logging.StreamHandler(target)
     handler.setFormatter(ProcessorFormatter(foreign_pre_chain=before, processors=after))
     root = logging.getLogger()
@@ -66,6 +70,14 @@ def _add_request(logger: Any, method: str, line: Line) -> Line:
 
 def _report(exc_info: ExcInfo) -> str:
     return report_fault(exc_info[1])
+
+
+def _for_people(stream: TextIO) -> list[Processor]:
+    return [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+
+
+def _as_json(line: Line, **_: Any) -> str:
+    return _ENCODER.encode(line)
 
 
 def _in_order(logger: Any, method: str, line: Line) -> Line:

@@ -22,6 +22,7 @@ from app.errors import (
 from app.keys.keyring import Keyring
 from app.pages.forms import refuse_foreign
 from app.rate_limits.limiter import Limiter, Limits, limits_of
+from app.request_facts import note
 from app.settings import Settings
 
 COOKIE = "rejoinder-key"
@@ -80,6 +81,8 @@ class AccessGuard:
         except UnauthorizedError:
             limiter.count_address(address)  # who goes on guessing hears that it is too much
             raise
+        if caller.key_id is not None:
+            note(key_id=caller.key_id)
         told = limiter.count_address(address) if caller.key_id is None else limiter.count_key(caller.key_id)
         self._authorize(request, caller, rule)
         return caller, told

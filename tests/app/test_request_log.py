@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from app.database import Database
+from app.keys.schemas import KeyRequest
+from app.keys.service import create
 from app.logs import configure_logging
 from app.settings import Settings
 from tests.app.fakes import FakeBot, app_of
@@ -214,6 +217,21 @@ def test_lines_within_a_request_carry_its_id_and_its_key(
     inner, *_, request = [line for line in lines(stream) if line["level"] != "error"]
     assert (inner["event"], inner["request_id"], inner["key_id"]) == ("something", "one", "key-3")
     assert (request["request_id"], request["key_id"]) == ("one", "key-3")
+
+
+def test_a_key_is_named_by_its_number_and_its_secret_by_nobody(
+    logged: Callable[..., io.StringIO], tmp_path: Path
+) -> None:
+    with TestClient(app_of(Settings(state=tmp_path, host="0.0.0.0"), FakeBot())) as client:
+        database: Database = client.app.state.database  # type: ignore[attr-defined]
+        with database.writing() as session:
+            key = create(session, KeyRequest(scopes=["chat"], name="shop"))
+        stream = logged()
+        for secret, status in ((key.secret, 200), (f"{key.secret}x", 401)):
+            headers = {"Authorization": f"Bearer {secret}"}
+            assert client.post("/v1/chat/completions", json=BODY, headers=headers).status_code == status
+    assert [(line["status"], line.get("key_id")) for line in requests(stream)] == [(200, key.id), (401, None)]
+    assert key.secret not in stream.getvalue()
 
 
 def test_a_terminal_gets_lines_for_people_and_no_values_of_variables(logged: Callable[..., io.StringIO]) -> None:
