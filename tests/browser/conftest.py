@@ -55,6 +55,13 @@ class Service:
         engine.dispose()
         return found
 
+    def execute(self, statement: str) -> None:
+        """Change the database behind the service's back, as time does."""
+        engine = sa.create_engine(self._settings.database)
+        with engine.begin() as connection:
+            connection.execute(sa.text(statement))
+        engine.dispose()
+
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(20)

@@ -96,6 +96,36 @@ def test_without_script_two_tabs_and_no_second_thoughts(serve: Callable, visit: 
     assert service.rows("select state from assignment order by id") == [("done",), ("skipped",)]
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_a_pair_whose_time_is_up_and_the_way_back(serve: Callable, visit: Callable, script: bool) -> None:
+    words = WORDS["en"]
+    service = serve(*bots())
+    page = visit(f"{service.url}/arena", script=script)
+
+    def ask(message: str) -> None:
+        page.get_by_label(words["message"]).fill(message)
+        page.get_by_role("button", name=words["send"]).click()
+        page.locator(".verdict button:enabled").first.wait_for()
+
+    ask("hi")
+    service.execute("update assignment set expires_at = '2020-01-01 00:00:00.000000'")
+    page.get_by_role("button", name=words["choice_left"]).click()
+    page.get_by_text(words["notice_lease_expired"]).wait_for()
+    assert service.rows("select count(*) from judgement") == [(0,)]
+    ask("again")
+    page.get_by_role("button", name=words["choice_right"]).click()
+    page.get_by_text(words["voted"]).wait_for()
+    names = page.locator(".whose strong").all_inner_texts()
+    page.get_by_role("link", name=words["votes"]).click()
+    page.get_by_role("heading", name=words_of("board", "en")["title"], exact=True).wait_for()
+    page.go_back()
+    page.get_by_text(words["voted"]).wait_for()
+    assert page.locator(".whose strong").all_inner_texts() == names
+    assert service.rows("select count(*) from judgement") == [(1,)]
+    assert service.rows("select state from assignment order by id") == [("expired",), ("done",)]
+    visit.complaints.clear()  # type: ignore[attr-defined]  # the 409
+
+
 def test_a_model_meets_its_own_best_of_four(serve: Callable, visit: Callable) -> None:
     page = visit(f"{serve(FakeBot('one')).url}/arena")
     page.get_by_label(WORDS["en"]["message"]).fill("hi")

@@ -91,7 +91,7 @@ def test_killed_before_what_was_judged_and_typed_is_sent(
     rater.locator("form[action$=consent] button").click()
     rater.locator(".verdict").wait_for()
     lease = rater.locator(".verdict [name=lease]").input_value()
-    rater.get_by_label(RATING["comment"]).fill("because")
+    rater.get_by_label(RATING["comment_first"]).fill("because")
     rater.locator("h1").click()
     arena = visit(f"{mortal.url}/arena")
     arena.get_by_label(ARENA["message"], exact=True).fill("hello")
@@ -118,7 +118,7 @@ def test_killed_before_what_was_judged_and_typed_is_sent(
     for _ in range(2):
         rater.keyboard.press("1")
         rater.get_by_text(RATING["unsent"]).wait_for()
-    assert rater.get_by_label(RATING["comment"]).input_value() == "because"
+    assert rater.get_by_label(RATING["comment_first"]).input_value() == "because"
     rater.screenshot(path=screenshots / "rate-unsent.png")
     assert violations(rater) == []
     arena.keyboard.press("2")

@@ -1,5 +1,6 @@
 """Whatever a page can say of what went wrong, in both languages: that it is said, and to everybody (axe-core)."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,8 @@ def test_notices_of_batches(
     words = words_of("batches", language)
     service = serve(FakeBot())
     page = visit(f"{service.url}/batches", language=language, width=375)
-    files = {"empty": "", "wrong": "{\nno"}
+    twice = json.dumps({"custom_id": "<b>", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "fake"}})
+    files = {"empty": "", "wrong": f"{twice}\n{twice}"}
     for name, content in files.items():
         (tmp_path / f"{name}.jsonl").write_text(content, encoding="utf-8")
     page.locator("input[type=file]").set_input_files(tmp_path / "empty.jsonl")
@@ -152,7 +154,7 @@ def test_notices_of_batches(
     assert violations(page) == []
     page.locator("input[type=file]").set_input_files(tmp_path / "wrong.jsonl")
     page.get_by_role("button", name=words["send"], exact=True).click()
-    page.get_by_text(words["line"].format(line=1)).wait_for()
+    page.get_by_text(words["line"].format(line=2)).wait_for()
     page.screenshot(path=screenshots / f"batches-wrong-{language}.png", full_page=True)
     assert fits(page)
     assert violations(page) == []

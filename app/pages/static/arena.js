@@ -122,6 +122,11 @@ async function vote(choice) {
     ask.elements.message.focus({ preventScroll: true });
   } catch (error) {
     tell(error, notice.dataset.unreachableVote);
+    if (error.code === "lease_expired") {
+      notice.textContent = notice.dataset.expired;
+      verdict.hidden = document.querySelector(".pass").hidden = true;
+      ask.hidden = false;
+    }
   } finally {
     working = false;
   }

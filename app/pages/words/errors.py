@@ -21,6 +21,10 @@ _CHINESE: Final = {
     "invalid_json": "收到的内容不是可以读取的 JSON。",
     "body_too_large": "发送的内容太大。",
     "lone_surrogate": "文字里有无法保存的字符。",
+    "packed_body": "请不要压缩发送的内容。",
+    "invalid_api_key": "密钥无效：可能已被撤销或已过期。请重新登录。",
+    "insufficient_scope": "这里需要另一种权限的密钥。",
+    "key_not_found": "没有这个密钥。",
     "other_study": "这个浏览器里的评判身份属于另一个研究。请打开这个研究的邀请链接。",
     "no_session": "请先打开你的邀请链接。",
     "consent_required": "请先同意这个研究的说明。",
@@ -36,6 +40,7 @@ _CHINESE: Final = {
     "model_not_found": "这个模型没有加载。",
     "generation_failed": "模型处理这个请求时出错，错误已记入日志。",
     "engine_lost": "写回复的进程中断了，正在重新启动。请再试一次。",
+    "rate_limit_exceeded": "请求太频繁。请稍后再试。",
     "queue_full": "现在请求太多。请稍后再试。",
     "queue_deadline": "等待太久，还没有轮到这个请求。请稍后再试。",
     "conversation_moved_on": "这个对话在另一个窗口里继续了。请刷新页面。",
@@ -94,7 +99,7 @@ _ANY_CHINESE: Final = "服务没有接受这个请求。"
 _SAY_ALL: Final = frozenset({
     "empty_message", "message_too_long", "model_not_found", "study_gold", "contexts_unreadable", "human_reply_missing",
     "study_not_found", "file_too_large", "body_too_large", "storage", "missing", "value_error", "extra_forbidden",
-    "invalid_body", "invalid_json", "duplicate_custom_id", "line_too_long", "too_many_requests",
+    "insufficient_scope", "invalid_body", "invalid_json", "duplicate_custom_id", "line_too_long", "too_many_requests",
 })  # fmt: skip
 """Codes whose English sentence names more than the code does."""
 

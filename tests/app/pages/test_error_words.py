@@ -14,7 +14,7 @@ APP = Path(__file__).parents[3] / "app"
 PAGE = {"Accept": "text/html", "Accept-Language": "zh"}
 NEVER_ON_A_PAGE = {
     # Of routes and parameters that only programs use.
-    "admin_key_not_set", "idempotency_key_reused", "invalid_api_key", "invalid_purpose", "unsupported_parameter",
+    "admin_key_not_set", "idempotency_key_reused", "invalid_purpose", "unsupported_parameter",
     "unknown_dimension", "not_ready", "file_in_use", "rater_not_found", "batch_cancelled", "batch_expired",
     "log_in_use",
 }  # fmt: skip
