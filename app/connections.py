@@ -58,8 +58,10 @@ class BoundedProtocol(LimitedHead):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
-        self._receiving = _cancelled(self._receiving)
-        self._sending = _cancelled(self._sending)
+        _cancel(self._receiving)
+        self._receiving = None
+        _cancel(self._sending)
+        self._sending = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -77,7 +79,7 @@ class BoundedProtocol(LimitedHead):
 
     def on_headers_complete(self) -> None:
         """Wait for the body."""
-        _cancelled(self._receiving)
+        _cancel(self._receiving)
         self._came = 0
         self._receiving = self.loop.call_later(self.seconds, self._look_at_body)
         super().on_headers_complete()
@@ -89,7 +91,8 @@ class BoundedProtocol(LimitedHead):
 
     def on_message_complete(self) -> None:
         """Wait for nothing: it is our turn."""
-        self._receiving = _cancelled(self._receiving)
+        _cancel(self._receiving)
+        self._receiving = None
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -100,7 +103,8 @@ class BoundedProtocol(LimitedHead):
 
     def resume_writing(self) -> None:
         """Wait for nothing: it has read."""
-        self._sending = _cancelled(self._sending)
+        _cancel(self._sending)
+        self._sending = None
         super().resume_writing()
 
     def _wait_for_head(self) -> None:
@@ -132,6 +136,6 @@ def bound_sending(listening: socket.socket) -> None:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
     if timer is not None:
         timer.cancel()
