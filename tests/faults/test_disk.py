@@ -94,7 +94,7 @@ def weights(run: Path) -> str:
     return hashlib.sha256((run / "bundle" / "generator.safetensors").read_bytes()).hexdigest()
 
 
-SETTINGS = ("--preset", "toy", "--set", "save_every=5", "--set", "mle.steps=400", "--set", "mle.evaluate_every=20")
+SETTINGS = ("--preset", "toy", "--set", "save_every=3", "--set", "mle.steps=90", "--set", "mle.evaluate_every=30")
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,9 @@ Serve = Callable[..., AbstractContextManager[Service]]
 few_or_fifty = pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
 
 ADVERSARIAL = (
-    *("--preset", "toy", "--set", "save_every=3", "--set", "mle.steps=150", "--set", "discriminator.steps=60"),
-    *("--set", "discriminator.evaluate_every=20", "--set", "adversarial.steps=60"),
-    *("--set", "adversarial.evaluate_every=10"),
+    *("--preset", "toy", "--set", "save_every=3", "--set", "mle.steps=60", "--set", "mle.evaluate_every=20"),
+    *("--set", "discriminator.steps=30", "--set", "discriminator.evaluate_every=10"),
+    *("--set", "adversarial.steps=30", "--set", "adversarial.evaluate_every=10"),
 )
 
 
