@@ -549,7 +549,10 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="File to write: .jsonl, .csv or .parquet; with --to, a new directory.")],
     to: Annotated[
-        str | None, typer.Option(help="Write a bundle for another runtime: hf (transformers), ct2 (CTranslate2), onnx.")
+        str | None,
+        typer.Option(
+            help="Write a bundle as hf (transformers), ct2 (CTranslate2), onnx, or compact: a quarter as large."
+        ),
     ] = None,
     study: Annotated[str | None, typer.Option(help="One study alone.")] = None,
     format: Annotated[  # noqa: A002 - the option's name is what users type
@@ -575,7 +578,7 @@ def export(
         from chatbot.export.exporting import export_bundle
 
         export_bundle(Path(what), to, out)
-        typer.echo(f"{out}: written; its README.md shows how to use it")
+        typer.echo(f"{out}: written; see its README.md")
         return
     from app.exports.commands import export as run
 

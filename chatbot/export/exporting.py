@@ -1,4 +1,4 @@
-"""Write a bundle for another runtime, whole or not at all. Knows which target can express which architecture."""
+"""Write a bundle for another runtime, or smaller, whole or not at all. Knows which target can express which architecture."""
 
 import shutil
 import tempfile
@@ -6,14 +6,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from chatbot.bundle import Bundle, load_bundle
+from chatbot.bundle import Bundle, load_bundle, save_bundle
 from chatbot.errors import ExportError
 from chatbot.export.ct2 import write_ctranslate2
 from chatbot.export.hf import write_hugging_face
 from chatbot.export.onnx_graphs import write_onnx
 from chatbot.export.source import own_generator
 
+
+def _write_compact(bundle: Bundle, directory: Path) -> None:
+    save_bundle(bundle, directory, compact=True)
+
+
 _WRITERS: Final[Mapping[str, Callable[[Bundle, Path], None]]] = {
+    "compact": _write_compact,
     "hf": write_hugging_face,
     "ct2": write_ctranslate2,
     "onnx": write_onnx,
@@ -25,6 +31,7 @@ _TRANSFORMERS_ONLY: Final = ("hf", "ct2")
 def export_bundle(directory: Path, target: str, out: Path) -> None:
     """Write the generator of the bundle at `directory` to the new directory `out`, in the format of `target`.
 
+    `compact` is a bundle again, with its discriminator, in a quarter of the space.
     Raises ExportError when the target is unknown, cannot express the bundle's architecture, needs a package that is
     not installed, or when `out` is there already; BundleError for the bundle.
     """

@@ -14,7 +14,12 @@ from tests.chatbot.export.examples import GOLDEN
 
 @pytest.mark.parametrize(
     ("target", "expected"),
-    [("hf", "model.safetensors"), ("ct2", "model.bin"), ("onnx", "step.onnx")],
+    [
+        ("hf", "model.safetensors"),
+        ("ct2", "model.bin"),
+        ("onnx", "step.onnx"),
+        ("compact", "discriminator.safetensors"),
+    ],
 )
 def test_a_directory_is_written_whole(target: str, expected: str, bundle_directory: Path, tmp_path: Path) -> None:
     export_bundle(bundle_directory, target, tmp_path / "deep" / "out")
@@ -26,13 +31,15 @@ def test_a_directory_is_written_whole(target: str, expected: str, bundle_directo
 
 @pytest.mark.parametrize("target", ["hf", "ct2"])
 def test_a_recurrent_generator_is_told_what_is_possible(target: str, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=f"recurrent generator cannot be expressed as {target}, expected --to onnx$"):
+    with pytest.raises(
+        ExportError, match=f"recurrent generator cannot be expressed as {target}, expected --to compact or onnx$"
+    ):
         export_bundle(GOLDEN / "recurrent", target, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_wrong_is_named(bundle_directory: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="--to is 'gguf', expected hf or ct2 or onnx"):
+    with pytest.raises(ExportError, match="--to is 'gguf', expected compact or hf or ct2 or onnx"):
         export_bundle(bundle_directory, "gguf", tmp_path / "out")
     with pytest.raises(BundleError, match="no such bundle"):
         export_bundle(tmp_path / "nothing", "hf", tmp_path / "out")
@@ -74,6 +81,6 @@ def test_the_command_line_exports_a_bundle_beside_judgements(
             rejoinder.main([*arguments, *more])
         assert ended.value.code == status
     said = capsys.readouterr()
-    assert said.out == f"{tmp_path / 'out'}: written; its README.md shows how to use it\n"
+    assert said.out == f"{tmp_path / 'out'}: written; see its README.md\n"
     assert "--to writes a bundle" in said.err
     assert "is there already" in said.err
