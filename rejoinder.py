@@ -551,7 +551,7 @@ def export(
     to: Annotated[
         str | None,
         typer.Option(
-            help="Write a bundle as hf (transformers), ct2 (CTranslate2), onnx, or compact: a quarter as large."
+            help="Write a bundle as hf (transformers), ct2 (CTranslate2), onnx, compact: a quarter as large."
         ),
     ] = None,
     study: Annotated[str | None, typer.Option(help="One study alone.")] = None,

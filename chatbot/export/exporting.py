@@ -1,4 +1,4 @@
-"""Write a bundle for another runtime, or smaller, whole or not at all. Knows which target can express which architecture."""
+"""Write a bundle for another runtime, or smaller, whole or not at all. Knows which target can express what."""
 
 import shutil
 import tempfile

@@ -18,7 +18,7 @@ from tests.chatbot.export.examples import GOLDEN
         ("hf", "model.safetensors"),
         ("ct2", "model.bin"),
         ("onnx", "step.onnx"),
-        ("compact", "discriminator.safetensors"),
+        ("compact", "generator.safetensors"),
     ],
 )
 def test_a_directory_is_written_whole(target: str, expected: str, bundle_directory: Path, tmp_path: Path) -> None:
