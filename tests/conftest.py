@@ -1,4 +1,4 @@
-"""For all tests: hypothesis has no deadline, for how long an example takes says more of the machine than of the code."""
+"""For all tests. How long an example takes says more of the machine than of the code: hypothesis has no deadline."""
 
 from hypothesis import settings
 
