@@ -3,14 +3,15 @@
     python -m benchmarks.pages --quick --json pages.json
 
 Starts the service on a model of serving size with random weights, keeps eight streams open, and asks for every page in
-turn: with conversations, a judged study and a batch to show. Times are from the request to the last byte
-as a client on the same machine sees them, so the server's own are below them. "anew" is the board after one more
-judgement, when its analysis cannot be the kept one.
+turn: with conversations, a judged study and a batch to show. Times are from the request to the last byte as a client on
+the same machine sees them, so the server's own are below them; "nothing" is an address that does no work, and says how
+busy the machine itself is. "anew" is the board after one more judgement, when its analysis cannot be the kept one.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -45,7 +46,12 @@ def main() -> None:
             peer_models.save_ours(directory, peer_models.tokenizer(), MODEL)
         with running_service(options.models or directory / "models", directory / "state", None) as (url, _):
             rows, replies = asyncio.run(measure(url.removesuffix("/v1/chat/completions"), 20 if options.quick else 100))
-    result = {"machine": describe_machine(), "streams": STREAMS, "replies_beside": replies, "rows": rows}
+    result = {
+        "machine": {**describe_machine(), "load": os.getloadavg()[0]},
+        "streams": STREAMS,
+        "replies_beside": replies,
+        "rows": rows,
+    }
     sys.stdout.write(table(rows) + f"\n{replies} replies were written meanwhile\n")
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -154,6 +160,7 @@ async def _furnish(client: httpx.AsyncClient, model: str) -> tuple[dict[str, str
     if sent.status_code != 303:
         raise RuntimeError(f"/batches: {sent.status_code}")
     places = {
+        "nothing": "/health/live",
         "chat": str(talk.url.copy_with(fragment=None).raw_path.decode()),
         "arena": "/arena",
         "rating": f"/rate/{study}",
