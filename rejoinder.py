@@ -550,9 +550,7 @@ def export(
     out: Annotated[Path, typer.Option(help="File to write: .jsonl, .csv or .parquet; with --to, a new directory.")],
     to: Annotated[
         str | None,
-        typer.Option(
-            help="Write a bundle as hf (transformers), ct2 (CTranslate2), onnx, compact: a quarter as large."
-        ),
+        typer.Option(help="Write a bundle as hf (transformers), ct2 (CTranslate2), onnx, compact: a quarter as large."),
     ] = None,
     study: Annotated[str | None, typer.Option(help="One study alone.")] = None,
     format: Annotated[  # noqa: A002 - the option's name is what users type
