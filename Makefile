@@ -10,6 +10,8 @@ BIN := .venv/bin
 STAMP := .venv/rejoinder-installed
 
 MODELS :=
+# A process for each core, at most four, each with one thread: the tests of a file stay together.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 HOST := 127.0.0.1
 PORT := 8000
 
@@ -37,11 +39,11 @@ check: setup ## Lint, formatting, types, import directions
 
 .PHONY: test
 test: check ## The checks, then every test that is not slow: what CI runs
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 .PHONY: test-all
 test-all: check ## The checks, then every test
-	$(BIN)/pytest
+	$(PYTEST)
 
 .PHONY: audit
 audit: setup ## Look for known vulnerabilities in what constraints.txt pins; needs a network
