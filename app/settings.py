@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     """A replica that has shown no sign of life for so long is dead: others go on with its batches."""
     queue_capacity: int = Field(default=1024, ge=1)
     """Replies waiting to be drawn before the service answers 429; lists and batches are counted by themselves."""
-    patience: float = Field(default=1.0, gt=0)
+    patience: float = Field(default=2.0, gt=0)
     """How many times as long as a reply takes to be written a request before a screen may wait before that, at most."""
     batch_size: int = Field(default=64, ge=1)
     """Replies that one engine writes side by side, for each model."""

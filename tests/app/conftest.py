@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -115,9 +116,13 @@ class Serving:
     def __init__(self) -> None:
         self._running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def __call__(self, app: FastAPI, settings: Settings | None = None) -> str:
-        """Serve `app`, as `rejoinder serve` does where `settings` are given, and return its address."""
-        own = uvicorn.Config(app, log_config=None, log_level="warning")  # the process's loggers stay as they are
+    def __call__(self, app: FastAPI, settings: Settings | None = None, **options: Any) -> str:
+        """Serve `app`, as `rejoinder serve` does where `settings` are given, else with uvicorn's `options`.
+
+        Returns its address.
+        """
+        # the process's loggers stay as they are
+        own = uvicorn.Config(app, log_config=None, log_level="warning", **options)
         server = uvicorn.Server(own if settings is None else configure(app, settings))
         listening = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

@@ -234,7 +234,7 @@ def test_two_hundred_streams_half_of_them_dropped_leave_nothing_behind(
     serve: Callable[[FastAPI], str], tmp_path: Any
 ) -> None:
     bot = Bot.load(GOLDEN / "recurrent", "cpu", lanes=16)
-    app = app_of(Settings(state=tmp_path, batch_size=16), bot)
+    app = app_of(Settings(state=tmp_path, batch_size=16, patience=20), bot)
     address = serve(app)
     expected = {seed: bot_alone(seed) for seed in range(10)}
     ends: list[tuple[int, str, bool]] = []
