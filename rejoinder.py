@@ -614,7 +614,7 @@ def demo(
 
     try:
         with Display() as display:
-            start = None if released is None else released / "en"
+            start = None if released is None else released / "en-mle"
             _, table = run_demo(directory, preset, limit, display, start=start, ready=ready)
         typer.echo(table)
         for service in services:
