@@ -1,6 +1,7 @@
 """The command line's front door: the commands of training and of the service, imported only when called."""
 
 import errno
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -608,8 +609,12 @@ def demo(
     released = released_bundles() if preset is None else None
     services: list[ServiceBeside] = []
 
+    def end(*_: object) -> None:
+        sys.exit(143)
+
     def ready(models: Path) -> None:
         if serve and not services:
+            signal.signal(signal.SIGTERM, end)  # else the service would outlive us
             services.append(ServiceBeside(models, host, port, directory / "state"))
 
     try:

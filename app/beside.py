@@ -1,28 +1,46 @@
 """The service in a process of its own, beside a program that goes on working: `rejoinder demo` trains meanwhile."""
 
 import contextlib
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from chatbot.errors import RejoinderError
+
 _PATIENCE = 120.0
-"""Seconds for the service to load models anew, and to end."""
+"""Seconds for the service to start, to load models anew, and to end."""
 
 
 class ServiceBeside:
     """Runs `rejoinder serve` as a child."""
 
     def __init__(self, models: Path, host: str | None, port: int | None, state: Path) -> None:
-        """Start the service on `models`; what is None comes from the environment."""
+        """Start the service on `models` and wait until it answers; what is None comes from the environment.
+
+        Raises RejoinderError when the port is taken, or it ends instead, after it has said why.
+        """
         from app.commands import read_settings
 
         settings = read_settings(models=models, host=host, port=port, state=state)
+        _refuse_a_port_in_use(settings.host, settings.port)  # whoever listens there would answer in its stead
         self._address = f"http://{settings.host}:{settings.port}"
         arguments = ["serve", "--models", models, "--host", settings.host, "--port", settings.port, "--state", state]
         program = [sys.executable, "-c", "from rejoinder import main; main()"]
         self._process = subprocess.Popen([*program, *map(str, arguments)])
+        end = time.monotonic() + _PATIENCE
+        while not self._answers() and time.monotonic() < end:
+            if self._process.poll() is not None:
+                raise RejoinderError("the service could not be started beside the training")
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self._address}/health/live", timeout=5):
+            return True
+        return False
 
     def reload(self) -> None:
         """Have it load the models anew; it says itself what it could not load."""
@@ -40,3 +58,11 @@ class ServiceBeside:
         """End it."""
         self._process.terminate()
         self._process.wait(_PATIENCE)
+
+
+def _refuse_a_port_in_use(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except OSError as error:
+        raise RejoinderError(f"cannot listen on {host} port {port}: {error.strerror}") from None
