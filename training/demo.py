@@ -18,7 +18,15 @@ from training.train import begin
 VOCABULARY = 4000
 CANDIDATES = 8
 PRESET = "demo"
-RELEASED = ("released", "discriminator.minutes=1.5", "adversarial.minutes=5.0", "adversarial.contexts=32")
+RELEASED = (
+    "released",
+    "discriminator.minutes=1.5",
+    "discriminator.batch=24",
+    "adversarial.minutes=4.0",
+    "adversarial.contexts=24",
+    "evaluation.pairs=800",
+    "evaluation.probe=128",
+)
 """Preset and settings of the adversarial training that begins with a released bundle."""
 
 
