@@ -5,7 +5,7 @@ from typing import Literal
 
 from chatbot.generator.pretrained import Adapters
 from chatbot.generator.prompt import Turns
-from chatbot.generator.trunk import TrunkConfig
+from chatbot.generator.trunk import Architecture, TrunkConfig
 
 Stage = Literal["mle", "discriminator", "backward", "adversarial"]
 System = Literal["cseqgan", "gan", "wgan", "gumbel", "judged"]
@@ -28,7 +28,7 @@ class GeneratorConfig(TrunkConfig):
     Of a pretrained one the sizes are the language model's own, and it learns without dropout.
     """
 
-    architecture: Literal["recurrent", "transformer", "pretrained"] = "transformer"  # type: ignore[assignment]  # wider
+    architecture: Literal[Architecture, "pretrained"] = "transformer"  # type: ignore[assignment]  # wider
     path: str = ""
     """Pretrained: a directory, a GGUF file, or a name on the Hugging Face hub."""
     turns: Turns = "auto"

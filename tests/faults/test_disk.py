@@ -31,7 +31,7 @@ def code_of(response: httpx.Response) -> str:
 
 def test_ratings_and_uploads_are_refused_while_there_is_no_room(serve: Serve, models: Path, disk: Disk) -> None:
     with (
-        disk(16) as small,
+        disk(96) as small,  # less than 64 MiB, and the service would not call itself ready
         serve(models, small.path / "state", **FIXED) as service,
         httpx.Client(base_url=service.address, timeout=60) as client,
     ):
@@ -74,7 +74,7 @@ def test_a_batch_waits_for_room_and_loses_nothing(serve: Serve, models: Path, tm
     with serve(models, tmp_path / "undisturbed", **variables) as service, client_of(service) as client:
         expected = check(client, begin(client, lines_of(count)), count)
     with (
-        disk(16) as small,
+        disk(96) as small,  # less than 64 MiB, and the service would not call itself ready
         serve(models, small.path / "state", **variables) as service,
         client_of(service) as client,
     ):
