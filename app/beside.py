@@ -1,7 +1,6 @@
 """The service in a process of its own, beside a program that goes on working: `rejoinder demo` trains meanwhile."""
 
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -23,11 +22,11 @@ class ServiceBeside:
 
         Raises RejoinderError when the port is taken, or it ends instead, after it has said why.
         """
-        from app.commands import read_settings
+        from app.commands import listen, read_settings, shown
 
         settings = read_settings(models=models, host=host, port=port, state=state)
-        _refuse_a_port_in_use(settings.host, settings.port)  # whoever listens there would answer in its stead
-        self._address = f"http://{settings.host}:{settings.port}"
+        listen(settings.host, settings.port).close()  # whoever else is there would answer in its stead
+        self._address = f"http://{shown(settings.host)}:{settings.port}"
         arguments = ["serve", "--models", models, "--host", settings.host, "--port", settings.port, "--state", state]
         program = [sys.executable, "-c", "from rejoinder import main; main()"]
         self._process = subprocess.Popen([*program, *map(str, arguments)])
@@ -58,11 +57,3 @@ class ServiceBeside:
         """End it."""
         self._process.terminate()
         self._process.wait(_PATIENCE)
-
-
-def _refuse_a_port_in_use(host: str, port: int) -> None:
-    try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            pass
-    except OSError as error:
-        raise RejoinderError(f"cannot listen on {host} port {port}: {error.strerror}") from None

@@ -42,12 +42,12 @@ def serve(
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
     Guard.of(settings)  # the app does both too; here a fault is one line and not a stack of frames
     migrate_database(settings.database)
-    listening = _listen(settings.host, settings.port)
+    listening = listen(settings.host, settings.port)
 
     lacks_keys = settings.admits != "all" and not has_usable_key(settings)
 
     def announce(names: str) -> None:
-        address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}"
+        address = f"http://{shown(settings.host)}:{listening.getsockname()[1]}"
         sys.stdout.write(f"Rejoinder serves {names or 'no model yet'} at {address}\n")
         if lacks_keys:
             sys.stdout.write("Others can reach it, so it needs keys; `rejoinder keys create --scope admin` makes one\n")
@@ -116,12 +116,17 @@ def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
     return uvloop.new_event_loop
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def open_port(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises OSError where none can."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return the socket to serve on. Raises RejoinderError."""
     from app.connections import bound_sending
 
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=2048)
+        listening = open_port(host, port)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RejoinderError(f"cannot listen on {host} port {port}: {reason}") from None
@@ -132,7 +137,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _shown(host: str) -> str:
+def shown(host: str) -> str:
     """Return a host that can be opened in a browser."""
     if host in ("0.0.0.0", "::"):
         return "localhost"

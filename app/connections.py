@@ -4,27 +4,17 @@ Pure protocol, below ASGI: no route knows of it. uvicorn itself bounds only the 
 """
 
 import asyncio
-import logging
 import socket
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from app.protocol import LimitedHead
-
-log = logging.getLogger(__name__)
+from app.protocol import LimitedHead, refusal
 
 LEAST_BYTES = 1024
 """Of a body, that must come within each period, unless it ends."""
-_TOO_SLOW = (
-    b'{"error":{"message":"the request came too slowly","type":"invalid_request_error","param":null,'
-    b'"code":"request_timeout"}}'
-)
-_ANSWER = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-    b"connection: close\r\n\r\n%s" % (len(_TOO_SLOW), _TOO_SLOW)
-)
+_TOO_SLOW = refusal("408 Request Timeout", "the request came too slowly", "request_timeout")
 
 
 class BoundedProtocol(LimitedHead):
@@ -128,7 +118,7 @@ class BoundedProtocol(LimitedHead):
         if self.transport.is_closing():
             return
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self.transport.write(_ANSWER)
+            self.transport.write(_TOO_SLOW)
         self.transport.close()
 
 

@@ -1,5 +1,6 @@
 """HTTP as uvicorn speaks it, with an end to what may come before a body: neither the parser nor uvicorn has one."""
 
+import json
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -7,13 +8,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 LONGEST_HEAD: Final = 64 * 1024
 """Bytes of the request's line and headers; a little more passes when it comes in one piece with the end."""
 
-_BODY: Final = (
-    b'{"error":{"message":"the headers are longer than 65536 bytes","type":"invalid_request_error","param":null,'
-    b'"code":"headers_too_large"}}'
-)
-_REFUSAL: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+
+def refusal(status: str, message: str, code: str) -> bytes:
+    """Return the answer, in the one shape of all errors, to who is no further than the protocol."""
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    body = json.dumps({"error": error}, separators=(",", ":"))
+    head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close"
+    return f"HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}".encode("ascii")
+
+
+_REFUSAL: Final = refusal(
+    "431 Request Header Fields Too Large", f"the headers are longer than {LONGEST_HEAD} bytes", "headers_too_large"
 )
 
 

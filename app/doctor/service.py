@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from app.commands import open_port
 from app.database import open_engine
 from app.doctor.findings import Finding, fail, ok, warn
 from app.health import fault_of_folder
@@ -113,9 +113,8 @@ def look_at_database(settings: Settings) -> Finding:
 def look_at_port(settings: Settings) -> Finding:
     """Say whether the port is free, or whether Rejoinder is what listens there."""
     name = f"{settings.host} port {settings.port}"
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        socket.create_server((settings.host, settings.port), family=family).close()
+        open_port(settings.host, settings.port).close()
         return ok("port", f"{name}: free")
     except OSError as error:
         reason = error.strerror or str(error)

@@ -117,7 +117,7 @@ def test_serve_says_where_answers_and_ends_on_sigterm(tmp_path: Path) -> None:
 
 
 def test_no_answer_waits_for_its_first_packet_to_be_acknowledged() -> None:
-    with commands._listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+    with commands.listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
         accepted, _ = listening.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
