@@ -17,7 +17,7 @@ import pytest
 from benchmarks.raters import Load
 from tests.faults.test_disk import environment, undisturbed, weights
 from tests.system.conftest import PROGRAM, Service, call
-from tests.system.test_batches import FIXED, begin, check, client_of, lines_of
+from tests.system.test_batches import FIXED, begin, check, client_of, lines_of, until_answered
 from tests.system.test_raters import check as check_raters
 from tests.system.test_raters import url
 
@@ -79,19 +79,24 @@ def test_training_killed_anywhere_gives_the_weights_of_a_run_that_was_not(
 def test_a_batch_killed_anywhere_has_each_line_once_and_the_same_texts(
     serve: Serve, models: Path, tmp_path: Path, kills: int
 ) -> None:
-    count = 60 * kills
+    count = 70 * kills
     lines = lines_of(count)
     with serve(models, tmp_path / "undisturbed", **FIXED) as service, client_of(service) as client:
         expected = check(client, begin(client, lines), count)
     state, rng = tmp_path / "killed", random.Random(kills)
     variables = {**FIXED, "REJOINDER_TAKEOVER_SECONDS": "1.5", "REJOINDER_BATCH_SIZE": "2"}
+    # After so many lines, not after so many seconds: a fast machine would be done before it is killed. One in five is
+    # killed as it starts.
+    answered = sorted(rng.choices(range(1, count * 4 // 5), k=kills))
     batch_id = ""
     killed = 0
-    for _ in range(kills):
+    for least in answered:
         with serve(models, state, **variables) as service, client_of(service) as client:
             if not batch_id:
                 batch_id = begin(client, lines)
-            time.sleep(rng.uniform(0, 2.5))
+            if rng.random() < 0.8:
+                until_answered(client, batch_id, least)
+            time.sleep(rng.uniform(0, 0.05))
             if client.batches.retrieve(batch_id).status == "completed":
                 break
             os.kill(service.process.pid, signal.SIGKILL)
