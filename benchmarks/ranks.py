@@ -1,5 +1,8 @@
 """How much faster two ranks on two cores are than one rank on one core: the same steps of the same job, by gloo.
 
+Two jobs of one rank that have nothing to do with each other run side by side too: what they lose to each other is the
+machine's share of what two ranks lose.
+
 `torchrun` starts `python -m benchmarks.ranks FILE PRECISION CONTEXTS` once for each rank; each has one thread.
 """
 
@@ -9,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -30,28 +34,35 @@ def efficiency(precision: Precision, rounds: int) -> list[dict[str, Any]]:
     """Return one row for each work and job; the jobs take turns for `rounds` rounds.
 
     Two ranks take the batch of one rank, half of it each, and then a batch of which each takes as much as one rank had.
+    Rows with `beside` are of jobs of one rank while so many others like them ran.
     """
     contexts = Dialogue().contexts
     jobs = ((1, contexts), (2, contexts), (2, 2 * contexts))
-    taken: dict[tuple[str, int, int], list[list[float]]] = {}
+    taken: dict[tuple[str, int, int, int], list[list[float]]] = {}
     for _ in range(rounds):
         for count, batch in jobs:
             for work, seconds in _job(count, batch, precision).items():
-                taken.setdefault((work, count, batch), []).append(seconds)
+                taken.setdefault((work, count, batch, 0), []).append(seconds)
+        with ThreadPoolExecutor(2) as pool:
+            for found in pool.map(lambda _: _job(1, contexts, precision), range(2)):
+                for work, seconds in found.items():
+                    taken.setdefault((work, 1, contexts, 1), []).append(seconds)
     return [
         {
             "system": "rejoinder", "setting": "dialogue", "work": work, "ranks": count, "threads": 1, "batch": batch,
+            **({"beside": beside} if beside else {}),
             "seconds": statistics.median(second for wall, _ in map(_halves, runs) for second in wall),
             "processor_seconds": statistics.median(second for _, spent in map(_halves, runs) for second in spent),
             "repeats": sum(len(run) for run in runs) // 2,
         }
-        for (work, count, batch), runs in taken.items()
+        for (work, count, batch, beside), runs in taken.items()
     ]  # fmt: skip
 
 
 def speed_up(rows: list[dict[str, Any]], work: str, batch: int) -> float:
     """Return how many times as many contexts a second two ranks with `batch` contexts do as one rank with its own."""
-    rate = {(row["ranks"], row["batch"]): row["batch"] / row["seconds"] for row in rows if row["work"] == work}
+    together = [row for row in rows if row["work"] == work and "beside" not in row]
+    rate = {(row["ranks"], row["batch"]): row["batch"] / row["seconds"] for row in together}
     return float(rate[2, batch] / rate[1, Dialogue().contexts])
 
 

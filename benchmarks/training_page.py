@@ -148,9 +148,11 @@ def _ranks(result: Result) -> list[str]:
         "|---|---|---|---|",
     ]
     for row in rows:
-        alone = next(r for r in rows if r["work"] == row["work"] and r["ranks"] == 1)
-        rate = row["batch"] / row["seconds"] / (alone["batch"] / alone["seconds"])
-        lines.append(f"| `{row['work']}`, ranks: {row['ranks']} | {row['batch']} | {row['seconds']:.3f} | {rate:.2f} |")
+        alone = next(r for r in rows if r["work"] == row["work"] and r["ranks"] == 1 and "beside" not in r)
+        jobs = 1 + row.get("beside", 0)
+        rate = jobs * row["batch"] / row["seconds"] / (alone["batch"] / alone["seconds"])
+        what = f"ranks: {row['ranks']}" + (", two unrelated jobs side by side, both together" if jobs > 1 else "")
+        lines.append(f"| `{row['work']}`, {what} | {row['batch']} | {row['seconds']:.3f} | {rate:.2f} |")
     return [*lines, ""]
 
 

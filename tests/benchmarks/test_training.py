@@ -33,7 +33,8 @@ def test_a_power_law_is_found_with_its_interval() -> None:
 
 def test_a_second_ranks_gain_is_in_contexts_a_second() -> None:
     alone = {"work": "mle_step", "ranks": 1, "batch": 64, "seconds": 0.5}
-    rows = [alone, {**alone, "ranks": 2, "seconds": 0.3}, {**alone, "ranks": 2, "batch": 128}]
+    beside = {**alone, "beside": 1, "seconds": 9.9}  # of another job: counts for nothing here
+    rows = [alone, beside, {**alone, "ranks": 2, "seconds": 0.3}, {**alone, "ranks": 2, "batch": 128}]
     assert speed_up(rows, "mle_step", 64) == pytest.approx(5 / 3)
     assert speed_up(rows, "mle_step", 128) == pytest.approx(2)
 

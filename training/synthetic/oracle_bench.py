@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from chatbot.whole_file import whole_file
 from training.errors import ConfigError, RunError
 from training.precision import Precision, choose_precision
 from training.synthetic.cnn import ConvolutionalDiscriminator
@@ -81,6 +82,7 @@ class SeedRun:
     train: Tensor = field(init=False)
     choosing: Tensor = field(init=False)
     held_out: Tensor = field(init=False)
+    _started: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         """Draw the sequences; the oracle's random stream is the seed's own."""
@@ -96,12 +98,12 @@ class SeedRun:
             return done
         for needed in NEEDS.get(system, ()):
             self.run(needed)
-        started = time.monotonic()
+        self._started = time.monotonic()
         # A system's stream does not depend on which others were run before it.
         rng = torch.Generator().manual_seed(7919 * (self.seed + 1) + SYSTEMS.index(system))
         torch.manual_seed(7919 * (self.seed + 1) + SYSTEMS.index(system))  # dropout has no generator of its own
         part, model = self._train(system, rng)
-        part |= {"system": system, "seed": self.seed, "seconds": time.monotonic() - started}
+        part |= {"system": system, "seed": self.seed, "seconds": time.monotonic() - self._started}
         save_file(model.state_dict(), self._weights(system))
         fresh = file.with_suffix(".fresh")
         fresh.write_text(json.dumps(part), encoding="utf-8")
@@ -144,7 +146,22 @@ class SeedRun:
                 judge = ConvolutionalDiscriminator(self.oracle.vocabulary, self.oracle.length)
             schedule = options.seqgan if judge is not None else options.placebo
             game = PublishedSeqGAN(model, judge, self.train, self.choosing, schedule, self.precision, rng)
-            game.run(look)
+            # SeqGAN takes hours; the others are done again when they were cut off.
+            file = self.parts / f"seed{self.seed}-{system}.state"
+            if file.is_file():
+                kept = torch.load(file, weights_only=True)
+                game.load_state_dict(kept["game"])
+                curve += kept["curve"]
+                self._started -= kept["seconds"]
+                self.say(f"seed {self.seed}, {system}: goes on from {game.number}")
+
+            def keep() -> None:
+                seconds = time.monotonic() - self._started
+                with whole_file(file) as out:
+                    torch.save({"game": game.state_dict(), "curve": curve, "seconds": seconds}, out)
+
+            game.run(look, keep if judge is not None else lambda: None)
+            file.unlink(missing_ok=True)
         return {"curve": curve, "temperatures": self._temperatures(model, rng)}, model
 
     def _model(self, size: int, dropout: float) -> SequenceModel:

@@ -5,8 +5,9 @@ same code with a constant in the discriminator's place is the placebo. B sequenc
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,20 +71,52 @@ class PublishedSeqGAN:
         self.schedule, self.precision, self.rng = schedule, precision, rng
         self.rollout_policy = copy.deepcopy(generator).requires_grad_(False)
         self.optimizer = torch.optim.Adam(generator.parameters(), lr=schedule.learning_rate, fused=True)
+        self._first = 0 if discriminator is None else -schedule.pretraining
+        self.number = self._first
+        """Rounds played; below zero, sets of fakes that D is still to be pretrained on."""
         if discriminator is not None:
             self.judge_optimizer = torch.optim.Adam(discriminator.parameters(), lr=schedule.judge_rate, fused=True)
 
-    def run(self, watch: Watch) -> None:
-        """Pretrain D, then play the rounds; `watch` sees G before the first and at the schedule's cadence."""
-        plan = self.schedule
-        for done in range(plan.pretraining if self.discriminator is not None else 0):
-            self.teach_judge()
-            watch(done - plan.pretraining, self.generator, self.judge_accuracy())
-        watch(0, self.generator, self.judge_accuracy())
-        for number in range(1, plan.rounds + 1):
-            metrics = self.round()
-            if number % plan.evaluate_every == 0 or number == plan.rounds:
-                watch(number, self.generator, metrics | self.judge_accuracy())
+    def run(self, watch: Watch, keep: Callable[[], None] = lambda: None) -> None:
+        """Pretrain D, then play the rounds, from wherever the game stands.
+
+        `watch` sees G before every set of D's pretraining, before the first round, and at the schedule's cadence;
+        `keep` is called behind each set and round, and may store `state_dict`.
+        """
+        if self.number == self._first:
+            watch(self.number, self.generator, self.judge_accuracy())
+        while self.number < self.schedule.rounds:
+            metrics = {}
+            if self.number < 0:
+                self.teach_judge()
+            else:
+                metrics = self.round()
+            self.number += 1
+            plan = self.schedule
+            if self.number <= 0 or self.number % plan.evaluate_every == 0 or self.number == plan.rounds:
+                watch(self.number, self.generator, metrics | self.judge_accuracy())
+            keep()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a game needs to go on from here as if it had not stopped."""
+        parts = self._stateful()
+        kept: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+        # Dropout draws from torch's own generator.
+        return {**kept, "number": self.number, "rng": self.rng.get_state(), "torch": torch.get_rng_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])
+        self.number = state["number"]
+        self.rng.set_state(state["rng"])
+        torch.set_rng_state(state["torch"])
+
+    def _stateful(self) -> dict[str, Any]:
+        parts = {"generator": self.generator, "rollout_policy": self.rollout_policy, "optimizer": self.optimizer}
+        if self.discriminator is None:
+            return parts
+        return {**parts, "discriminator": self.discriminator, "judge_optimizer": self.judge_optimizer}
 
     def round(self) -> dict[str, float]:
         """Take one step of G, then teach D by fresh sets of fakes."""

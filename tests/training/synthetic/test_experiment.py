@@ -89,3 +89,22 @@ def test_the_curves_end_where_the_table_reads_them(tmp_path: Path) -> None:
     assert [point["temperature"] for point in best["temperatures"]][:2] == [1.1, 1.0]
     row = next(row for row in rows(result["parts"]) if row["system"] == "best")
     assert row["nll_oracle"] == best["curve"][-1]["nll_oracle"]
+
+
+def test_a_seqgan_that_is_cut_off_goes_on_in_the_middle(tmp_path: Path) -> None:
+    systems = ("seqgan",)
+    whole, _ = run(tmp_path / "whole", systems=systems)
+    cut = "seed 0: round 1"
+
+    def stop(line: str) -> None:
+        if line.startswith(cut):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_oracle(draw_oracle(0, 30, 5, 4), ABOUT, TINY, (0,), systems, tmp_path / "parts", stop)
+    assert (tmp_path / "parts" / "seed0-seqgan.state").is_file()
+    resumed, said = run(tmp_path / "parts", systems=systems)
+    assert "seed 0, seqgan: goes on from 0" in said
+    curves = [[part["curve"] for part in one["parts"] if part["system"] == "seqgan"] for one in (whole, resumed)]
+    assert curves[0] == curves[1]
+    assert sorted(path.suffix for path in (tmp_path / "parts").glob("seed0-seqgan.*")) == [".json", ".safetensors"]

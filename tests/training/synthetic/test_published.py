@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -144,6 +145,37 @@ def test_the_game_is_watched_from_before_its_first_round() -> None:
     seen: list[int] = []
     game(rounds=3, evaluate_every=2).run(lambda number, model, metrics: seen.append(number))
     assert seen == [-1, 0, 2, 3]
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_game_goes_on_where_it_was_cut_off(judged: bool) -> None:
+    """After every set and round: the same weights and the same measurements as without the cut."""
+
+    def played(cut: int | None) -> tuple[list[tuple[int, dict[str, float]]], torch.Tensor]:
+        torch.manual_seed(0)
+        seen: list[tuple[int, dict[str, float]]] = []
+        play = game(judged, pretraining=2, rounds=2, evaluate_every=1)
+        state: list[dict[str, Any]] = []
+
+        def stop() -> None:
+            state.append(copy.deepcopy(play.state_dict()))
+            if len(state) == cut:
+                raise KeyboardInterrupt
+
+        try:
+            play.run(lambda number, model, metrics: seen.append((number, metrics)), stop)
+        except KeyboardInterrupt:
+            torch.manual_seed(99)
+            play = game(judged, pretraining=2, rounds=2, evaluate_every=1)
+            play.load_state_dict(state[-1])
+            play.run(lambda number, model, metrics: seen.append((number, metrics)))
+        return seen, play.generator.output.weight.detach().clone()
+
+    seen, weights = played(None)
+    for cut in range(1, 5 if judged else 3):
+        again, others = played(cut)
+        assert again == seen
+        assert torch.equal(others, weights)
 
 
 @pytest.mark.parametrize("judged", [True, False])
