@@ -4,6 +4,7 @@ Nobody else commits: a unit of work is `with database.writing() as session`, or 
 which are the same thing around the route's function.
 """
 
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -41,6 +42,9 @@ LOCK_SECONDS: Final = 10
 IDLE_SECONDS: Final = 90
 """Then the server ends the transaction of a process that hangs, and its locks are free. Longer than a reader of an
 export may keep us waiting."""
+
+CLOSE_SECONDS: Final = 5
+"""For whoever is still at work in a thread when the service ends."""
 
 Json: Final = sa.JSON().with_variant(JSONB(), "postgresql")
 JsonOrNull: Final = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
@@ -153,6 +157,9 @@ class Database:
         # SQLite has one writer at a time, and those who wait there sleep and ask again, the unlucky for over a second:
         # they wait in our own fair queue instead.
         self._writers = CapacityLimiter(1 if self.engine.dialect.name == "sqlite" else 20)
+        self._threads = threading.Condition()
+        self._working = 0
+        self._closed = False
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -189,7 +196,7 @@ class Database:
         """Return what `work` returns for a session whose changes are never kept; runs in a thread."""
 
         def run() -> T:
-            with self.reading() as session:
+            with self._at_work(), self.reading() as session:
                 return work(session)
 
         return await to_thread.run_sync(run)
@@ -201,7 +208,7 @@ class Database:
         """
 
         def run() -> T:
-            with self.writing() as session:
+            with self._at_work(), self.writing() as session:
                 return work(session)
 
         return await to_thread.run_sync(run, limiter=self._writers)
@@ -240,8 +247,28 @@ class Database:
         return not busy
 
     def close(self) -> None:
-        """Drop all connections."""
+        """Drop all connections, when the threads that use them are done or have taken CLOSE_SECONDS.
+
+        A task that is cancelled does not wait for the thread that works for it.
+        """
+        with self._threads:
+            self._closed = True
+            self._threads.wait_for(lambda: not self._working, CLOSE_SECONDS)
         self.engine.dispose()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Have `close` wait for the block. Raises RejoinderError when it has been called already."""
+        with self._threads:
+            if self._closed:
+                raise RejoinderError("the database is closed")
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._threads:
+                self._working -= 1
+                self._threads.notify_all()
 
 
 def insert_if_absent(session: Session, table: type[Table], **values: object) -> bool:

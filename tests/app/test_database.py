@@ -198,3 +198,28 @@ def test_who_waits_for_the_lock_of_a_process_that_hangs_is_told_so_and_the_lock_
         connection.exec_driver_sql("update study set title = 'changed while asleep'")
     connection.engine.dispose()
     assert client.get("/v1/studies/s").json()["title"] == "A study"
+
+
+def test_closing_waits_for_a_thread_whose_task_was_cancelled(database: Database) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    seen: list[object] = []
+
+    def work(session: Session) -> None:
+        session.execute(sa.text("select 1"))
+        entered.set()
+        go_on.wait(10)
+        seen.append(session.execute(sa.text("select 2")).scalar_one())
+
+    async def run() -> None:
+        task = asyncio.create_task(database.read(work))
+        await asyncio.to_thread(entered.wait, 10)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        threading.Timer(0.2, go_on.set).start()
+        database.close()
+        assert seen == [2]
+        with pytest.raises(RejoinderError, match="closed"):
+            await database.read(work)
+
+    asyncio.run(run())
