@@ -13,6 +13,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class Load:
     workers: int = 3
     kill_every: float = 0.0
     """Seconds between two kills, about; 0: none."""
+    kills: int = 0
+    """How many there are at least: raters wait where their work is ahead of them."""
     seed: int = 1
 
 
@@ -105,15 +108,20 @@ async def prepare(call: Caller, load: Load) -> str:
     return str(invited["token"])
 
 
-async def rate(call: Caller, invitation: str, load: Load, outcome: Outcome, rng: random.Random) -> None:
-    """Be one rater, from the invitation until there is nothing left to judge."""
+async def rate(
+    call: Caller, invitation: str, load: Load, outcome: Outcome, rng: random.Random, killed: Callable[[], int]
+) -> None:
+    """Be one rater, from the invitation until there is nothing left to judge; `killed` counts kills so far."""
     joined = await _expect(call, 201, "POST", "/v1/raters/join", {"token": invitation, "simulated": True})
     token, prefix = joined["session_token"], f"/v1/studies/{SLUG}"
     agreed = await call("POST", f"{prefix}/consent", token, {"version": joined["consent"]["version"]})
     if agreed.status_code != 200:
         outcome.errors.append(f"consent: {agreed.status_code} {agreed.text[:200]}")
         return
+    wanted = load.items * load.k
     while True:
+        while killed() * wanted < len(outcome.acknowledged) * load.kills:
+            await asyncio.sleep(0.05)
         started = time.perf_counter()
         answer = await call("GET", f"{prefix}/next", token)
         outcome.next_seconds.append(time.perf_counter() - started)
@@ -147,14 +155,19 @@ async def rate(call: Caller, invitation: str, load: Load, outcome: Outcome, rng:
             outcome.errors.append(f"judgements: {answer.status_code} {answer.text[:200]}")
 
 
-async def play(addresses: list[str], load: Load, outcome: Outcome) -> dict[str, Any]:
+async def play(
+    addresses: list[str], load: Load, outcome: Outcome, killed: Callable[[], int] = lambda: 0
+) -> dict[str, Any]:
     """Play all raters against the services, and return the study's progress at the end."""
     call = Caller(addresses, outcome, random.Random(load.seed))
     try:
         invitation = await prepare(call, load)
         started = time.perf_counter()
         await asyncio.gather(
-            *(rate(call, invitation, load, outcome, random.Random(f"{load.seed}/{i}")) for i in range(load.raters))
+            *(
+                rate(call, invitation, load, outcome, random.Random(f"{load.seed}/{i}"), killed)
+                for i in range(load.raters)
+            )
         )
         outcome.seconds = time.perf_counter() - started
         return await _expect(call, 200, "GET", f"/v1/studies/{SLUG}/progress")
@@ -168,7 +181,7 @@ def run(load: Load, database_url: str | None, state: Path | None = None) -> tupl
     with working(load.workers, database_url, state) as workers:
         if load.kill_every:
             workers.kill_now_and_then(load.kill_every, random.Random(load.seed))
-        progress = asyncio.run(play(workers.addresses, load, outcome))
+        progress = asyncio.run(play(workers.addresses, load, outcome, lambda: workers.killed))
     outcome.killed = workers.killed
     return outcome, progress
 

@@ -110,7 +110,9 @@ def test_a_batch_killed_anywhere_has_each_line_once_and_the_same_texts(
     print(f"killed {killed} times")  # noqa: T201
 
 
-FIFTY = Load(raters=30, items=700, k=3, abandoned=0.05, lease_seconds=3, think=0.5, workers=3, kill_every=1.5, seed=9)
+FIFTY = Load(
+    raters=30, items=250, k=3, abandoned=0.05, lease_seconds=3, think=0.5, workers=3, kill_every=0.5, kills=50, seed=9
+)
 
 
 @pytest.mark.slow
