@@ -33,8 +33,8 @@ class Critic:
         with torch.enable_grad(), torch.autocast(hidden.device.type, enabled=False):
             error = self.head(hidden.detach().float()) - returns.detach().float()
             loss = (error.square().sum(-1) * mask).sum() / mask.sum().clamp(min=1) * ranks.weight(mask.sum())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # in here too: what surrounds the call would be the precision of the way back
         ranks.average_gradients(self.head.parameters())
         self.optimizer.step()
         return float(loss.detach())
