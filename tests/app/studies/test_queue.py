@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable
 
+import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from app.migration import metadata
+from app.studies.queue import lock_item
 from tests.app.fakes import FakeBot
 from tests.app.people import Json, Owner, RaterClient
 from tests.postgres import execute, with_database
@@ -57,3 +59,16 @@ def test_an_item_that_another_holds_locked_is_skipped_at_once(start: Callable[..
     with database.writing() as session:
         session.execute(sa.text("select id from item where id = :id for update"), {"id": items[0]["id"]})
         assert rater.task()["messages"] == items[1]["messages"]
+
+
+def test_an_item_whose_raters_are_counted_is_locked(start: Callable[..., TestClient], postgres: str) -> None:
+    url = with_database(postgres, "migrated")
+    execute(url, f"TRUNCATE {', '.join(metadata().tables)} RESTART IDENTITY CASCADE")
+    client = start(FakeBot(), database_url=url)
+    first, second = (item["id"] for item in Owner(client).running(n=2, k=1).items())
+    database = client.app.state.database  # type: ignore[attr-defined]
+    with database.writing() as holding, database.reading() as other:
+        assert lock_item(holding, first).id == first
+        other.execute(sa.text("select id from item where id = :id for update nowait"), {"id": second})
+        with pytest.raises(sa.exc.OperationalError, match="could not obtain lock"):
+            other.execute(sa.text("select id from item where id = :id for update nowait"), {"id": first})
