@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.statistics.battles import Battles, number_clusters, points_table
+from app.statistics.battles import Battles, number_clusters, points_by_cluster, points_table
 from app.statistics.strengths import fit_many, fit_strengths, in_largest_component, is_strongly_connected, reaches
 
 tables = st.integers(2, 6).flatmap(
@@ -82,6 +82,20 @@ def test_reaching_goes_through_others() -> None:
     assert in_largest_component(np.stack([points, np.ones((4, 4))])).all(axis=1).tolist() == [False, True]
 
 
+def test_a_chain_of_ten_is_followed_to_its_end() -> None:
+    chain = np.eye(10, k=1)
+    assert (reaches(chain) == np.triu(np.ones((10, 10)))).all()
+    assert is_strongly_connected(chain + np.eye(10, k=-9))
+    assert not is_strongly_connected(chain)
+
+
+def test_points_of_each_cluster_by_itself() -> None:
+    two = Battles(2, *(np.array(v) for v in ([0, 1, 0], [1, 0, 1], [1.0, 1.0, 0.5], [0, 0, 1], [0, 1, 2])))
+    assert points_by_cluster(two, two.rater).tolist() == [[[0, 1], [1, 0]], [[0, 0.5], [0.5, 0]]]
+    none = two.among([1])
+    assert points_by_cluster(none, none.rater).shape == (0, 1, 1)
+
+
 def test_a_tie_is_half_a_point_for_both() -> None:
     battles = Battles(
         n_systems=3,
@@ -101,6 +115,9 @@ def test_a_tie_is_half_a_point_for_both() -> None:
     [
         ({"b": [0, 0]}, "itself"),
         ({"b": [1, 7]}, "outside 0 to 2"),
+        ({"b": [1, 3]}, "outside 0 to 2"),
+        ({"a": [-1, 2]}, "outside 0 to 2"),
+        ({name: [[1, 0]] for name in ("a", "b", "points_of_a", "rater", "context")}, "shapes"),
         ({"points_of_a": [1.0, 0.3]}, "0, 0.5 or 1"),
         ({"rater": [0]}, "shapes"),
     ],
