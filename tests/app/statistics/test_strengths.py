@@ -25,6 +25,10 @@ def test_two_systems_by_hand() -> None:
     assert strong + weak == pytest.approx(0, abs=1e-12)
 
 
+def test_without_systems_there_are_no_strengths() -> None:
+    assert fit_strengths(np.zeros((0, 0))).shape == (0,)
+
+
 def test_choix_agrees_without_a_prior() -> None:
     choix = pytest.importorskip("choix")
     rng = np.random.default_rng(1)
