@@ -76,7 +76,7 @@ class Desk:
         return item
 
     def met(
-        self, item: int, rater: int = ME, state: str = "done", *, minutes: int = 0, expires: datetime = LATER,
+        self, item: int, rater: int = ME, state: str = "done", *, minutes: float = 0, expires: datetime = LATER,
         swapped: bool = False,
     ) -> Assignment:  # fmt: skip
         """Let a rater have met an item; it was finished so many minutes after EARLIER."""
@@ -308,9 +308,14 @@ def test_a_study_without_repeats_gives_none(desk: Desk) -> None:
 
 def test_the_repeat_of_what_was_judged_first_comes_first(desk: Desk) -> None:
     judged(desk, 8)
-    for number in (102, 101, 103):
-        desk.item(number, "repeat")
-    assert desk.next(repeat_rate=0.1) == 101
+    for number, minutes in ((20, 0), (10, -1), (15, 0.5)):
+        desk.item(number, status="done", done=1)
+        desk.met(number, minutes=minutes)
+        desk.item(100 + number, "repeat")
+    assert desk.next(repeat_rate=0.1) == 110
+    desk.session.execute(sa.update(Assignment).filter_by(item_id=20).values(finished_at=EARLIER - timedelta(hours=1)))
+    desk.session.execute(sa.delete(Assignment).filter_by(item_id=110))
+    assert desk.next(repeat_rate=0.1) == 120
 
 
 def test_the_gap_counts_what_the_rater_judged_since_and_nothing_else(desk: Desk) -> None:
@@ -417,6 +422,7 @@ def test_done_counts_those_who_judged(desk: Desk) -> None:
     assert queue.count_done(desk.session, item) == 0
     desk.met(1, OTHER)
     desk.met(1, THIRD, "leased")
+    desk.met(1, ME, "skipped")
     desk.met(2, ME)
     assert queue.count_done(desk.session, item) == 1
 
