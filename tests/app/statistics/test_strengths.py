@@ -53,6 +53,21 @@ def test_both_ways_of_fitting_agree(points: np.ndarray) -> None:
     assert fit_many(points[None])[0] == pytest.approx(fit_strengths(points), abs=1e-6)
 
 
+def test_many_tables_are_fitted_each_by_itself() -> None:
+    # All but one table need steps from far away, and their raw means are not alike.
+    points = np.array([[[0, 40, 40], [0, 0, 40], [0, 0, 0]], [[0, 1, 0], [1, 0, 0], [0, 0, 0]], [[0, 0, 0]] * 3], float)
+    found = fit_many(points)
+    assert found == pytest.approx(np.stack([fit_strengths(table) for table in points]), abs=1e-6)
+    assert found.mean(axis=1) == pytest.approx(np.zeros(3), abs=1e-12)
+    assert found[2] == pytest.approx(np.zeros(3))
+
+
+@pytest.mark.parametrize("prior", [0.0, -1.0])
+def test_many_tables_need_a_prior(prior: float) -> None:
+    with pytest.raises(ValueError, match=r"^many tables are fitted with a prior only"):
+        fit_many(np.ones((1, 2, 2)), prior)
+
+
 @settings(deadline=None, max_examples=60)
 @given(tables)
 def test_fitted_points_are_the_points_that_were_won(points: np.ndarray) -> None:

@@ -373,9 +373,11 @@ def test_sides_are_drawn_evenly(desk: Desk, drawn: float, swapped: bool) -> None
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_repeat_has_its_sides_the_other_way_round(desk: Desk, first: bool) -> None:
-    desk.item(1, status="done", done=1)
-    desk.met(1, ME, swapped=first)
+    for number in (2, 1):
+        desk.item(number, status="done", done=1)
+    desk.met(2, ME, swapped=not first)
     desk.met(1, OTHER, swapped=not first)
+    desk.met(1, ME, swapped=first)
     desk.item(101, "repeat")
     found = desk.lease(0.9, repeat_rate=0.1)
     assert found is not None
