@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.statistics.battles import Battles, number_clusters, points_by_cluster, points_table
+from app.statistics.battles import POINTS_OF_A, Battles, number_clusters, points_by_cluster, points_table
 from app.statistics.strengths import fit_many, fit_strengths, in_largest_component, is_strongly_connected, reaches
 
 tables = st.integers(2, 6).flatmap(
@@ -116,6 +116,12 @@ def test_points_of_each_cluster_by_itself() -> None:
 
 
 def test_a_tie_is_half_a_point_for_both() -> None:
+    assert {answer: 1 - points for answer, points in POINTS_OF_A.items()} == {
+        "a": 0,
+        "b": 1,
+        "tie": 0.5,
+        "both_bad": 0.5,
+    }
     battles = Battles(
         n_systems=3,
         a=np.array([0, 1, 2]),
