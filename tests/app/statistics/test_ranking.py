@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.statistics.battles import Battles, number_clusters, points_table
-from app.statistics.ranking import rank_systems
+from app.statistics.ranking import Ranked, rank_systems
 from app.statistics.strengths import fit_strengths
 from benchmarks.coverage import one_run, summary
 from benchmarks.population import LOOSE, UNBEATEN, Design, Population
@@ -45,6 +45,17 @@ def test_one_single_loss_does_not_make_an_interval() -> None:
     found = rank_systems(battles((0, 1, 1.0, 40), (0, 1, 0.0, 40), (2, 0, 1.0, 29), (2, 1, 0.0, 1)), rng())
     assert [one.standing for one in found] == ["ranked", "ranked", "loose"]
     assert found[2].low is None
+    # Those who are ranked are measured from their own mean in every draw: it does not move with the loose one.
+    assert found[0].strength + found[1].strength == pytest.approx(0)
+    alone = rank_systems(battles((0, 1, 1.0, 40), (0, 1, 0.0, 40)), rng())
+    assert found[0].high - found[0].low == pytest.approx(alone[0].high - alone[0].low, rel=0.25)
+
+
+@pytest.mark.parametrize("points", [1.0, 0.0])
+def test_of_two_systems_none_is_ranked_alone(points: float) -> None:
+    # Without the one loss the first of the two would be a component of its own, the better or not.
+    found = rank_systems(battles((0, 1, points, 30), (0, 1, 1 - points, 1)), rng())
+    assert found == [Ranked("loose"), Ranked("loose")]
 
 
 def test_two_groups_that_never_met_rank_nobody_against_the_other() -> None:
@@ -61,8 +72,9 @@ def test_without_battles_nobody_is_ranked(n_systems: int) -> None:
 
 
 def test_one_sided_battles_alone_rank_nobody() -> None:
-    found = rank_systems(battles((0, 1, 1.0, 50), (1, 2, 1.0, 50)), rng())
-    assert [one.standing for one in found] == ["unbeaten", "unconnected", "winless"]
+    for times in (50, 1):
+        found = rank_systems(battles((0, 1, 1.0, times), (1, 2, 1.0, times)), rng())
+        assert [one.standing for one in found] == ["unbeaten", "unconnected", "winless"]
 
 
 def test_clear_differences_are_ranked_and_equals_share_a_rank() -> None:
