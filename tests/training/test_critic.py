@@ -31,7 +31,9 @@ def test_half_precision_around_it_changes_nothing() -> None:
     plain, inside = Critic(4, 2, 1e-1, CPU), Critic(4, 2, 1e-1, CPU)
     inside.load_state_dict(copy.deepcopy(plain.state_dict()))
     for _ in range(3):
+        by_hand = (plain.head(hidden) - returns).square().sum(-1).mean().item()
         expected = plain.learn(hidden, returns, mask)
+        assert expected == pytest.approx(by_hand, rel=1e-5)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             assert inside.learn(hidden, returns, mask) == pytest.approx(expected, rel=1e-5)
             found = inside.value(hidden)
@@ -49,6 +51,17 @@ def test_what_the_states_tell_is_learnt_and_each_part_has_its_own_value() -> Non
         error = critic.learn(hidden, returns, mask)
     assert error < 0.1  # of a variance of 1.4
     assert (critic.value(hidden) - returns).abs().mean() < 0.25
+
+
+def test_it_learns_what_no_straight_line_can_tell() -> None:
+    torch.manual_seed(0)
+    critic = Critic(4, 1, 2e-2, CPU)
+    hidden = torch.rand(256, 1, 4) * 4 - 2
+    returns = hidden[..., :1].abs()  # of variance 1/3, which is what the best straight line leaves
+    mask = torch.ones(256, 1, dtype=torch.bool)
+    for _ in range(300):
+        error = critic.learn(hidden, returns, mask)
+    assert error < 0.1
 
 
 def test_hidden_states_and_returns_get_no_gradient() -> None:

@@ -221,3 +221,20 @@ def test_the_last_token_earns_what_the_discriminator_thinks_of_the_reply_itself(
     ends = found[torch.arange(3), replies.lengths - 1]
     torch.testing.assert_close(ends, whole.detach())
     assert found[~reply_mask(replies.tokens)].eq(0).all()
+
+
+def test_a_search_in_parts_is_the_search_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, judge = generator().eval(), discriminator().eval()
+    context = batch_of(copy_task()[:3]).context
+    replies = sampled([[3, TURN], [4, 5, 6, 7, 8], [TURN]])  # 1, 4 and no prefixes to leave from
+
+    def search() -> torch.Tensor:
+        return rewards.monte_carlo_reward(
+            model, judge, model.encode(context), judge.encode(context), replies, 2, torch.Generator().manual_seed(0)
+        )
+
+    at_once, sizes, roll_out = search(), [], rewards.roll_out
+    monkeypatch.setattr(rewards, "most_branches", lambda found: 2 if found is model else 0)
+    monkeypatch.setattr(rewards, "roll_out", lambda *given: sizes.append(len(given[3])) or roll_out(*given))
+    torch.testing.assert_close(search(), at_once)
+    assert sizes == [2, 8]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from chatbot.generator.pretrained import PretrainedGenerator
 from chatbot.tokenizer import PAD, TURN
 from tests.training.toys import ARCHITECTURES, CPU, REPLY_TOKENS, Architecture, batch_of, copy_task, generator
 from training.rewards import draw_seeds
@@ -45,6 +46,7 @@ def test_the_last_reply_may_have_no_branches_and_so_may_all() -> None:
 
 def test_a_small_generator_may_have_more_branches_at_once() -> None:
     assert most_branches(generator()) == 16384
+    assert most_branches(PretrainedGenerator.__new__(PretrainedGenerator)) == 512
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
