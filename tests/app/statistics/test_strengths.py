@@ -54,8 +54,10 @@ def test_both_ways_of_fitting_agree(points: np.ndarray) -> None:
 
 
 def test_many_tables_are_fitted_each_by_itself() -> None:
-    # All but one table need steps from far away, and their raw means are not alike.
-    points = np.array([[[0, 40, 40], [0, 0, 40], [0, 0, 0]], [[0, 1, 0], [1, 0, 0], [0, 0, 0]], [[0, 0, 0]] * 3], float)
+    # Against the average player each table stands elsewhere: their own means must be taken off, not that of all.
+    points = np.array(
+        [[[0, 40, 40], [0, 0, 10], [0, 10, 0]], [[0, 1, 0], [1, 0, 0], [0, 0, 0]], [[0, 0, 0]] * 3], float
+    )
     found = fit_many(points)
     assert found == pytest.approx(np.stack([fit_strengths(table) for table in points]), abs=1e-6)
     assert found.mean(axis=1) == pytest.approx(np.zeros(3), abs=1e-12)

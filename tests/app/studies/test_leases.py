@@ -17,7 +17,7 @@ from app.studies.tables import Assignment, Item, Study
 
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LATER, EARLIER = AT + timedelta(minutes=5), AT - timedelta(minutes=5)
-ME, OTHER, THIRD = 1, 2, 3
+ME, OTHER, THIRD = 2, 1, 3
 
 
 class Drawn(Random):
@@ -191,7 +191,7 @@ def test_a_context_is_met_once_but_a_lease_that_ran_out_may_be_taken_up_again(de
     found = desk.lease(drawn=0.9)  # a new draw would not swap
     assert found is before
     assert (found.state, found.swapped, found.expires_at) == ("leased", True, AT + timedelta(seconds=600))
-    assert found.lease_token != "1-1"
+    assert found.lease_token != "1-2"
     for state in ("done", "skipped", "leased"):
         found.state, found.finished_at = state, None if state == "leased" else AT
         found.skip_reason = "other" if state == "skipped" else None
