@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mutation import main, report
+from benchmarks.mutation import LEAST, main, report, table
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
 def write(directory: Path, module: str, *codes: int | None) -> None:
@@ -55,3 +57,9 @@ def test_it_fails_below_the_limit_and_when_mutants_did_not_run(
 
 def test_nothing_at_all_is_no_success(tmp_path: Path) -> None:
     assert main(["--mutants", str(tmp_path)]) == 1
+
+
+def test_the_committed_page_shows_what_was_counted() -> None:
+    groups = json.loads((RESULTS / "mutation.json").read_text())["groups"]
+    assert table(groups) in (RESULTS / "mutation.md").read_text()
+    assert all(group["caught"] >= LEAST and not group["unknown"] for group in groups.values())
