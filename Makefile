@@ -49,6 +49,13 @@ test-all: check ## The checks, then every test
 audit: setup ## Look for known vulnerabilities in what constraints.txt pins; needs a network
 	$(BIN)/python .ci/audit
 
+.PHONY: mutate
+mutate: setup ## Break losses, rewards, lease queue and statistics in 2,700 ways; at least 85 % must be noticed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[mutation]'
+	rm -rf mutants
+	OMP_NUM_THREADS=1 $(BIN)/python -m mutmut run
+	$(BIN)/python -m benchmarks.mutation --json docs/results/mutation.json
+
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -22,21 +22,19 @@ class Critic:
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), last).to(device)
         self.optimizer = torch.optim.Adam(self.head.parameters(), lr=learning_rate, fused=True)
 
-    @torch.no_grad()
     def value(self, hidden: Tensor) -> Tensor:
         """Return what is expected [N, T, R] of hidden states [N, T, D] that have not read the token to be judged."""
-        with torch.autocast(hidden.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
             values: Tensor = self.head(hidden.float())
         return values
 
-    @torch.enable_grad()
     def learn(self, hidden: Tensor, returns: Tensor, mask: Tensor) -> float:
         """Take one step towards returns [N, T, R] where mask [N, T] is true; return the squared error before it."""
-        with torch.autocast(hidden.device.type, enabled=False):
+        with torch.enable_grad(), torch.autocast(hidden.device.type, enabled=False):
             error = self.head(hidden.detach().float()) - returns.detach().float()
-        loss = (error.square().sum(-1) * mask).sum() / mask.sum().clamp(min=1) * ranks.weight(mask.sum())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+            loss = (error.square().sum(-1) * mask).sum() / mask.sum().clamp(min=1) * ranks.weight(mask.sum())
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # in here too: what surrounds the call would be the precision of the way back
         ranks.average_gradients(self.head.parameters())
         self.optimizer.step()
         return float(loss.detach())

@@ -46,7 +46,6 @@ def dense_reward(logits: Tensor, mask: Tensor, discount: float) -> Tensor:
     return returns
 
 
-@torch.no_grad()
 def monte_carlo_reward(
     generator: AnyGenerator,
     discriminator: PairDiscriminator,
@@ -61,17 +60,18 @@ def monte_carlo_reward(
     `state` and `judged` are the encoded contexts of generator and discriminator, one lane for each reply. The last
     token of a reply gets D's probability of the reply itself (Yu et al. 2017, equation 4).
     """
-    tokens = sampled.tokens
-    values = torch.sigmoid(final_logits(discriminator(judged, tokens), tokens))[:, None].repeat(1, tokens.shape[1])
-    owner, known = leave_from(sampled.lengths, rollouts)
-    seeds = draw_seeds(len(owner), rng, tokens.device)
-    scores = torch.empty(len(owner), device=tokens.device)
-    for part in in_parts(owner, len(tokens), most_branches(generator)):
-        rows, own = torch.unique(owner[part], return_inverse=True)
-        ended = roll_out(generator, state.select(rows), tokens[rows], own, known[part], seeds[part])
-        scores[part] = torch.sigmoid(final_logits(discriminator(judged.select(owner[part]), ended), ended))
-    values[owner[::rollouts], known[::rollouts] - 1] = scores.view(-1, rollouts).mean(1)
-    return values * reply_mask(tokens)
+    with torch.no_grad():
+        tokens = sampled.tokens
+        values = torch.sigmoid(final_logits(discriminator(judged, tokens), tokens))[:, None].repeat(1, tokens.shape[1])
+        owner, known = leave_from(sampled.lengths, rollouts)
+        seeds = draw_seeds(len(owner), rng, tokens.device)
+        scores = torch.empty(len(owner), device=tokens.device)
+        for part in in_parts(owner, len(tokens), most_branches(generator)):
+            rows, own = torch.unique(owner[part], return_inverse=True)
+            ended = roll_out(generator, state.select(rows), tokens[rows], own, known[part], seeds[part])
+            scores[part] = torch.sigmoid(final_logits(discriminator(judged.select(owner[part]), ended), ended))
+        values[owner[::rollouts], known[::rollouts] - 1] = scores.view(-1, rollouts).mean(1)
+        return values * reply_mask(tokens)
 
 
 def placebo_reward(kind: str, count: int, rng: torch.Generator, device: torch.device) -> Tensor:

@@ -50,7 +50,6 @@ def most_branches(generator: AnyGenerator) -> int:
     return _LANES_PRETRAINED if isinstance(generator, PretrainedGenerator) else _LANES
 
 
-@torch.no_grad()
 def roll_out(
     generator: AnyGenerator, state: State, replies: Tensor, owner: Tensor, known: Tensor, seeds: Tensor
 ) -> Tensor:
@@ -59,26 +58,27 @@ def roll_out(
     `state` has R lanes with empty replies, and at least one token is known. What is drawn is what `write_replies` draws
     from that prefix with that seed.
     """
-    limit = generator.reply_tokens
-    begun = torch.cat((torch.full_like(replies[:, :1], START), replies[:, :-1]), 1)
-    # A branch that knows k tokens has read START and all of these: k + 1 inputs.
-    hidden, branches = _branch(generator, state, begun, owner, known + 1)
-    tokens = functional.pad(replies, (0, max(0, limit - replies.shape[1])), value=PAD)[owner][:, :limit]
-    tokens = tokens.masked_fill(torch.arange(limit, device=tokens.device) >= known[:, None], PAD)
-    after, place = torch.unique(owner * (limit + 1) + known, return_inverse=True)  # rollouts of one prefix share it
-    first = generator.project(hidden[after // (limit + 1), after % (limit + 1)])
-    logits = first.index_select(0, place)
-    alive, position, points = torch.arange(len(owner), device=owner.device), known, points_of(seeds, limit)
-    while True:
-        drawn = _draw(logits, points[alive, position])
-        tokens[alive, position] = drawn
-        position = position + 1
-        kept = ((drawn != TURN) & (position < limit)).nonzero().squeeze(1)
-        if not len(kept):
-            return tokens
-        if len(kept) < len(alive):
-            alive, position, drawn, branches = alive[kept], position[kept], drawn[kept], branches.select(kept)
-        logits = generator.project(branches.read(drawn))
+    with torch.no_grad():
+        limit = generator.reply_tokens
+        begun = torch.cat((torch.full_like(replies[:, :1], START), replies[:, :-1]), 1)
+        # A branch that knows k tokens has read START and all of these: k + 1 inputs.
+        hidden, branches = _branch(generator, state, begun, owner, known + 1)
+        tokens = functional.pad(replies, (0, max(0, limit - replies.shape[1])), value=PAD)[owner][:, :limit]
+        tokens = tokens.masked_fill(torch.arange(limit, device=tokens.device) >= known[:, None], PAD)
+        after, place = torch.unique(owner * (limit + 1) + known, return_inverse=True)  # rollouts of one prefix share it
+        first = generator.project(hidden[after // (limit + 1), after % (limit + 1)])
+        logits = first.index_select(0, place)
+        alive, position, points = torch.arange(len(owner), device=owner.device), known, points_of(seeds, limit)
+        while True:
+            drawn = _draw(logits, points[alive, position])
+            tokens[alive, position] = drawn
+            position = position + 1
+            kept = ((drawn != TURN) & (position < limit)).nonzero().squeeze(1)
+            if not len(kept):
+                return tokens
+            if len(kept) < len(alive):
+                alive, position, drawn, branches = alive[kept], position[kept], drawn[kept], branches.select(kept)
+            logits = generator.project(branches.read(drawn))
 
 
 def _branch(

@@ -56,12 +56,14 @@ def rank_systems(
     by_battle = tables_of_drawn_battles(fought, rng, draws)
     leaves: Floats = np.maximum(*(1 - in_largest_component(tables).mean(axis=0) for tables in (by_rater, by_context)))
     firm: Booleans = np.asarray(leaves <= LOOSE)
+    if firm.sum() < 2:
+        firm[:] = False  # one alone has nobody to be compared with
     standings: list[Standing] = _standings(points, main)
     for place, system in enumerate(inside.tolist()):
         if not firm[place]:
             standings[system] = "loose"
     found = [Ranked(standing) for standing in standings]
-    if firm.sum() < 2:
+    if not firm.any():
         return found
 
     def centred(strengths: Floats) -> Floats:

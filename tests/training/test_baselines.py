@@ -1,5 +1,6 @@
 """Baselines: expected numbers, and that subtracting them leaves the gradient's expectation as it is."""
 
+import pytest
 import torch
 
 from training.baselines import MovingAverage, leave_one_out
@@ -11,6 +12,7 @@ def test_leave_one_out_is_the_mean_of_the_others_of_the_context_at_the_token() -
     found = leave_one_out(values, mask)
     assert found[0, :, 0].tolist() == [4.0, 3.5, 1.5]
     assert found[0, :2, 1].tolist() == [5.0, 1.0]
+    assert found[0, 2, 1].item() == 3.0  # ended before: nothing is learnt here, but no infinity may stand here either
     assert found[1, :, 0].tolist() == [6.0, 4.0, 2.0]
     assert found[1, 0, 1].item() == 7.0  # nobody to compare with: its own value, so an advantage of nothing
 
@@ -51,4 +53,15 @@ def test_a_moving_average_goes_on_where_it_was_saved() -> None:
     mask = torch.ones(1, 1, dtype=torch.bool)
     average.value(torch.full((1, 1), 2.0), mask)
     other.load_state_dict(average.state_dict())
-    assert other.value(torch.zeros(1, 1), mask).item() == 2.0
+    assert other.value(torch.full((1, 1), 12.0), mask).item() == 2.0
+    assert other.value(torch.zeros(1, 1), mask).item() == pytest.approx(
+        3.0
+    )  # .9 * 2 + .1 * 12, where nothing else is said
+
+
+def test_the_moving_average_of_one_value_and_of_none() -> None:
+    average = MovingAverage()
+    nothing = torch.zeros(1, 2, dtype=torch.bool)
+    assert average.value(torch.full((1, 2), 5.0), nothing).tolist() == [[0.0, 0.0]]
+    one = torch.tensor([[True, False]])
+    assert MovingAverage().value(torch.full((1, 2), 5.0), one).tolist() == [[5.0, 5.0]]

@@ -21,6 +21,26 @@ def test_the_error_is_that_of_the_masked_tokens_before_the_step() -> None:
     assert critic.learn(torch.randn(2, 2, 4), returns, mask) == pytest.approx(15 / 3)
 
 
+def test_one_token_alone_counts_whole() -> None:
+    mask = torch.tensor([[True, False]])
+    assert Critic(4, 1, 0.0, CPU).learn(torch.randn(1, 2, 4), torch.full((1, 2, 1), 3.0), mask) == pytest.approx(9.0)
+
+
+def test_half_precision_around_it_changes_nothing() -> None:
+    hidden, returns, mask = torch.randn(2, 3, 4), torch.randn(2, 3, 2), torch.ones(2, 3, dtype=torch.bool)
+    plain, inside = Critic(4, 2, 1e-1, CPU), Critic(4, 2, 1e-1, CPU)
+    inside.load_state_dict(copy.deepcopy(plain.state_dict()))
+    for _ in range(3):
+        by_hand = (plain.head(hidden) - returns).square().sum(-1).mean().item()
+        expected = plain.learn(hidden, returns, mask)
+        assert expected == pytest.approx(by_hand, rel=1e-5)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            assert inside.learn(hidden, returns, mask) == pytest.approx(expected, rel=1e-5)
+            found = inside.value(hidden)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, plain.value(hidden), rtol=1e-5, atol=1e-6)  # half precision: 1e-2
+
+
 def test_what_the_states_tell_is_learnt_and_each_part_has_its_own_value() -> None:
     torch.manual_seed(0)
     critic = Critic(4, 2, 2e-2, CPU)
@@ -31,6 +51,17 @@ def test_what_the_states_tell_is_learnt_and_each_part_has_its_own_value() -> Non
         error = critic.learn(hidden, returns, mask)
     assert error < 0.1  # of a variance of 1.4
     assert (critic.value(hidden) - returns).abs().mean() < 0.25
+
+
+def test_it_learns_what_no_straight_line_can_tell() -> None:
+    torch.manual_seed(0)
+    critic = Critic(4, 1, 2e-2, CPU)
+    hidden = torch.rand(256, 1, 4) * 4 - 2
+    returns = hidden[..., :1].abs()  # of variance 1/3, which is what the best straight line leaves
+    mask = torch.ones(256, 1, dtype=torch.bool)
+    for _ in range(300):
+        error = critic.learn(hidden, returns, mask)
+    assert error < 0.1
 
 
 def test_hidden_states_and_returns_get_no_gradient() -> None:

@@ -42,6 +42,26 @@ def test_negative_log_likelihood_is_the_cross_entropy_of_the_unpadded_tokens() -
     torch.testing.assert_close(losses.negative_log_likelihood(values, mask), expected)
 
 
+def test_the_projection_gets_whole_blocks_of_64_rows_and_only_real_tokens_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = generator()
+    batch = batch_of([([3, 4], [5]), ([6], [7, 8, 3])])  # 2 and 4 tokens with their ends
+    rows, project = [], model.project
+    monkeypatch.setattr(model, "project", lambda hidden: rows.append(len(hidden)) or project(hidden))
+    assert losses.reply_logits(model, model.encode(batch.context), batch.reply).shape == (6, 9)
+    assert rows == [64]
+
+
+def test_log_probabilities_are_made_where_the_replies_are() -> None:
+    model = generator()
+    batch = batch_of([([3], [5])])
+    state = model.encode(batch.context)
+    with torch.device("meta"):  # where torch puts what is not told where to be
+        found = losses.token_log_probabilities(model, state, batch.reply)
+    assert found.device.type == "cpu"
+
+
 def test_policy_gradient_by_hand() -> None:
     logs = torch.tensor([[-1.0, -2.0], [-0.5, -9.0]], requires_grad=True)
     worth = torch.tensor([[2.0, -1.0], [4.0, 100.0]], requires_grad=True)
@@ -86,6 +106,17 @@ def test_kl_estimate_leaves_out_what_the_mask_leaves_out() -> None:
     own, other = torch.tensor([[-1.0, -1.0]]), torch.tensor([[-2.0, -50.0]])
     mask = torch.tensor([[True, False]])
     assert losses.kl_estimate(own, other, mask).item() == pytest.approx(math.exp(-1) + 1 - 1)
+
+
+def test_losses_are_means_over_tokens() -> None:
+    own, other = torch.tensor([[-1.0, -2.0, -3.0]]), torch.tensor([[-2.0, -2.0, -2.0]])
+    two, one = torch.tensor([[True, True, False]]), torch.tensor([[False, False, True]])
+    assert losses.negative_log_likelihood(own, two).item() == pytest.approx(1.5)
+    assert losses.negative_log_likelihood(own, one).item() == pytest.approx(3.0)
+    assert losses.policy_gradient(own, other, one).item() == pytest.approx(-6.0)
+    # The log-ratios q - p are -1, 0 and 1: 1/e, 0 and e - 2.
+    assert losses.kl_estimate(own, other, two).item() == pytest.approx(math.exp(-1) / 2)
+    assert losses.kl_estimate(own, other, one).item() == pytest.approx(math.e - 2)
 
 
 def test_prefix_cross_entropy_weighs_replies_alike_however_long() -> None:
@@ -178,6 +209,9 @@ def test_penalties_of_critics_with_known_slopes() -> None:
     three_four, unit = torch.tensor([[[3.0], [4.0]]]), torch.tensor([[[0.6], [-0.8]]])
     assert losses.gradient_penalty(three_four).item() == pytest.approx(10 * (5 - 1) ** 2)
     assert losses.gradient_penalty(unit).item() == pytest.approx(0.0, abs=1e-6)
+    square = torch.tensor([[[1.0, 2.0], [2.0, 4.0]]])  # 1 + 4 + 4 + 16 = 5 squared, over both axes
+    assert losses.gradient_penalty(square, weight=3.0).item() == pytest.approx(3 * (5 - 1) ** 2)
+    assert losses.divergence_penalty(square, weight=3.0, power=2.0).item() == pytest.approx(3 * 5**2)
     both = torch.cat((three_four, unit))
     assert losses.gradient_penalty(both).item() == pytest.approx(10 * 16 / 2)
     assert losses.divergence_penalty(three_four).item() == pytest.approx(2 * 5**6)
@@ -209,3 +243,23 @@ def test_chosen_log_probabilities_are_torchs_with_their_gradient(count: int) -> 
 def test_a_token_without_any_chance_has_a_finite_log_probability() -> None:
     values = losses.chosen_log_probabilities(torch.tensor([[300.0, 0.0, 0.0]]), torch.tensor([1]))
     assert values.tolist() == [pytest.approx(-300.0)]
+
+
+def test_log_probabilities_of_half_precision_logits_are_float32_and_their_gradient_is_in_the_logits_format() -> None:
+    logits = torch.tensor([[1.0, 2.0, -3.0], [0.5, 0.0, 0.25]], dtype=torch.bfloat16, requires_grad=True)
+    chosen = torch.tensor([2, 0])
+    values = losses.chosen_log_probabilities(logits, chosen)
+    expected = -functional.cross_entropy(logits.detach().float(), chosen, reduction="none")
+    assert values.dtype == torch.float32
+    torch.testing.assert_close(values.detach(), expected)
+    values.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.dtype == torch.bfloat16
+
+
+def test_rows_are_passed_over_in_the_parts_that_a_cache_keeps() -> None:
+    assert torch.get_num_threads() == 1
+    assert losses._parts(torch.empty(130, 3)) == [slice(0, 64), slice(64, 128), slice(128, 192)]
+    # Elsewhere 2^27 values at once: 128 rows of 2^20, and one row of more than that.
+    assert losses._parts(torch.empty(130, 2**20, device="meta")) == [slice(0, 128), slice(128, 256)]
+    assert losses._parts(torch.empty(2, 2**28, device="meta")) == [slice(0, 1), slice(1, 2)]

@@ -38,6 +38,26 @@ def test_sequence_reward_is_clipped_and_lower_by_one_for_a_reply_that_never_ende
     assert found.tolist() == [2.0, 5.0, -5.0, 1.0, 4.0]
 
 
+def test_sequence_reward_keeps_the_logits_format() -> None:
+    logits = torch.zeros(2, dtype=torch.bfloat16)
+    assert rewards.sequence_reward(logits, torch.tensor([True, False]), clip=5.0).dtype == torch.bfloat16
+
+
+def test_prefix_reward_is_the_probability_of_each_prefix_and_nothing_behind_the_end() -> None:
+    logits = torch.tensor([[math.log(3), 0.0], [-math.log(4), 80.0]])
+    found = rewards.prefix_reward(logits, torch.tensor([[True, True], [True, False]]))
+    torch.testing.assert_close(found, torch.tensor([[0.75, 0.5], [0.2, 0.0]]))
+
+
+def test_a_replys_one_reward_stands_at_all_its_tokens() -> None:
+    assert rewards.widen(torch.tensor([1.0, -2.0]), 3).tolist() == [[1.0, 1.0, 1.0], [-2.0, -2.0, -2.0]]
+
+
+def test_dense_reward_of_replies_of_a_single_token() -> None:
+    found = rewards.dense_reward(torch.tensor([[2.0]]), torch.ones(1, 1, dtype=torch.bool), 0.75)
+    torch.testing.assert_close(found, torch.tensor([[4 * sign(2)]]))
+
+
 def test_dense_reward_by_hand() -> None:
     logits = torch.tensor([[1.0, -2.0, 0.5], [3.0, 70.0, 70.0]])
     mask = torch.tensor([[True, True, True], [True, False, False]])
@@ -78,6 +98,27 @@ def test_rewards_that_hardly_differ_are_not_blown_up() -> None:
     mask = torch.ones(1, 2, 1, dtype=torch.bool)
     found = rewards.advantages([(1.0, torch.tensor([[[1e-6], [-1e-6]]]))], [torch.zeros(1, 2, 1)], mask, clip=3.0)
     torch.testing.assert_close(found, torch.tensor([[[1e-3], [-1e-3]]]))
+
+
+def test_advantages_of_one_token_and_of_none() -> None:
+    reward, zero = torch.tensor([[[3.0, 8.0]]]), torch.zeros(1, 1, 2)
+    one = torch.tensor([[[True, False]]])
+    assert rewards.advantages([(1.0, reward)], [zero], one, clip=9.0).tolist() == [[[1.0, 0.0]]]
+    assert rewards.advantages([(1.0, reward)], [zero], torch.zeros_like(one), clip=9.0).eq(0).all()
+
+
+def test_each_component_needs_its_baseline() -> None:
+    one = torch.ones(1, 1, 1)
+    with pytest.raises(ValueError, match="shorter"):
+        rewards.advantages([(1.0, one), (1.0, one)], [one], one.bool(), clip=3.0)
+
+
+def test_placebos_follow_the_random_state_and_are_made_where_they_are_asked_for() -> None:
+    one, two = (rewards.placebo_reward("noise", 5, torch.Generator().manual_seed(3), CPU) for _ in range(2))
+    assert torch.equal(one, two)
+    for kind in ("constant", "noise"):
+        found = rewards.placebo_reward(kind, 2, torch.Generator().manual_seed(3), torch.device("meta"))
+        assert found.device.type == "meta"
 
 
 def test_placebos_know_nothing() -> None:
@@ -180,3 +221,20 @@ def test_the_last_token_earns_what_the_discriminator_thinks_of_the_reply_itself(
     ends = found[torch.arange(3), replies.lengths - 1]
     torch.testing.assert_close(ends, whole.detach())
     assert found[~reply_mask(replies.tokens)].eq(0).all()
+
+
+def test_a_search_in_parts_is_the_search_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, judge = generator().eval(), discriminator().eval()
+    context = batch_of(copy_task()[:3]).context
+    replies = sampled([[3, TURN], [4, 5, 6, 7, 8], [TURN]])  # 1, 4 and no prefixes to leave from
+
+    def search() -> torch.Tensor:
+        return rewards.monte_carlo_reward(
+            model, judge, model.encode(context), judge.encode(context), replies, 2, torch.Generator().manual_seed(0)
+        )
+
+    at_once, sizes, roll_out = search(), [], rewards.roll_out
+    monkeypatch.setattr(rewards, "most_branches", lambda found: 2 if found is model else 0)
+    monkeypatch.setattr(rewards, "roll_out", lambda *given: sizes.append(len(given[3])) or roll_out(*given))
+    torch.testing.assert_close(search(), at_once)
+    assert sizes == [2, 8]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.statistics.agreement import krippendorff_alpha
+from app.statistics.agreement import Agreement, krippendorff_alpha
 
 # Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", example C: 4 observers, 12 units, gaps.
 EXAMPLE = [
@@ -52,17 +52,34 @@ def test_the_package_agrees(units: list[list[int | None]], level: str) -> None:
     assert found.alpha == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("level", ["nominal", "ordinal"])
+def test_the_interval_is_that_of_the_packages_alpha_of_drawn_units(level: str) -> None:
+    random = np.random.default_rng(3)
+    truth = random.integers(1, 5, 40)
+    table = np.where(random.random((3, 40)) < 0.6, truth, random.integers(1, 5, (3, 40)))
+    found = krippendorff_alpha(np.tile(np.arange(40), 3), table.reshape(-1), level, rng(), draws=4000)
+    drawn = [
+        krippendorff.alpha(reliability_data=table[:, random.integers(0, 40, 40)], level_of_measurement=level)
+        for _ in range(1000)
+    ]
+    assert found.interval == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.025)
+
+
 def test_undefined_says_why() -> None:
     none = krippendorff_alpha(np.array([1, 2, 3]), np.array([1, 2, 3]), "ordinal", rng())
-    assert (none.alpha, none.interval, none.reason) == (None, None, "no item was judged by two raters")
+    assert none == Agreement(None, None, 0, 0, "no item was judged by two raters")
     empty = krippendorff_alpha(np.zeros(0, np.int64), np.zeros(0, np.int64), "nominal", rng())
-    assert empty.reason == none.reason
+    assert empty == none
     same = krippendorff_alpha(np.array([1, 1, 2, 2]), np.array([3, 3, 3, 3]), "ordinal", rng())
-    assert same.alpha is None
+    assert (same.alpha, same.interval, same.units, same.judgements) == (None, None, 2, 4)
     assert "all judgements are the same" in same.reason
     single = krippendorff_alpha(np.array([1, 1]), np.array([3, 4]), "ordinal", rng())
     assert single.alpha is not None
     assert (single.interval, single.reason) == (None, "one item alone gives no interval")
+    assert (single.units, single.judgements) == (1, 2)
+    two = krippendorff_alpha(np.array([1, 1, 2, 2]), np.array([3, 4, 4, 4]), "ordinal", rng())
+    assert two.interval is not None
+    assert two.reason is None
 
 
 def test_the_interval_of_alpha_holds_it() -> None:

@@ -44,3 +44,14 @@ def test_a_real_difference_is_found() -> None:
 def test_ties_alone_show_nothing() -> None:
     assert same_system_test(np.full(5, 0.5), np.arange(5), rng()).p == 1.0
     assert same_system_test(np.zeros(0), np.zeros(0), rng()) is None
+
+
+def test_few_items_against_all_their_signs() -> None:
+    # Leads of 1, 1 and 1/2: of the eight signs, two go as far as all alike.
+    points = np.array([1.0, 1.0, 1.0, 1.0, 1.0])
+    found = same_system_test(points, np.array([4, 4, 7, 7, 9]), rng(5))
+    assert found.items == 3
+    assert found.p == pytest.approx(2 / 8, abs=0.02)
+    # A lead of 1 against one of 1/2: both signs of 1/2 go as far, so always.
+    mixed = same_system_test(np.array([1.0, 1.0, 0.0]), np.array([0, 0, 1]), rng(6))
+    assert mixed.p == 1.0

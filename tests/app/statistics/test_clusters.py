@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from app.statistics.clusters import clustered_mean, combine, drawn_sums
 
@@ -41,12 +42,26 @@ def test_a_mean_without_its_clusters_would_be_far_too_sure() -> None:
 def test_one_rater_gives_a_mean_and_no_interval() -> None:
     rng = np.random.default_rng(0)
     mean = clustered_mean(np.array([1.0, 2.0, 3.0]), np.zeros(3), np.arange(3), rng)
-    assert (mean.mean, mean.interval(), mean.raters, mean.contexts) == (2.0, None, 1, 3)
+    assert (mean.mean, mean.interval(), mean.judgements, mean.raters, mean.contexts) == (2.0, None, 3, 1, 3)
 
 
 def test_equal_values_have_no_spread() -> None:
     rng = np.random.default_rng(0)
     assert clustered_mean(np.full(6, 4.0), np.arange(6) % 2, np.arange(6) % 3, rng).interval() == (4.0, 4.0)
+
+
+def test_what_raters_and_contexts_add_is_added_and_counted_once() -> None:
+    # Ten raters and ten contexts, all crossed; a value is the sum of both's own. Sample variances of 0 to 9: 55/6.
+    rater, context = (axis.reshape(-1) for axis in np.indices((10, 10)))
+    found = clustered_mean(1.0 * rater + context, rater, context, np.random.default_rng(0), draws=4000)
+    # Each side's mean has the variance 55/6 / 10. One drawn judgement has that of both, of 0 to 9: 2 * 99/12.
+    assert found.mean == pytest.approx(9)
+    assert found.error**2 == pytest.approx(2 * 55 / 6 / 10 - 2 * 99 / 12 / 100, rel=0.06)
+    # Of two equal variances with nine degrees of freedom each.
+    assert found.freedom == pytest.approx(18, abs=0.1)
+    low, high = found.interval(0.9)
+    assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.95, found.freedom) * found.error)
+    assert (high + low) / 2 == pytest.approx(9)
 
 
 def test_no_values_are_refused() -> None:
@@ -64,14 +79,21 @@ def test_variances_are_added_and_what_both_saw_is_taken_off() -> None:
     assert spread.errors**2 == pytest.approx(4 * 10 / 9 + 9 * 20 / 19 - 1)
     a, b = 4 * 10 / 9, 9 * 20 / 19
     assert spread.freedom == pytest.approx((a + b) ** 2 / (a**2 / 9 + b**2 / 19))
+    # Two clusters of a kind are the fewest that say anything: their variance counts twice.
+    assert combine(draws(4), draws(9), draws(1), raters=2, contexts=2).errors ** 2 == pytest.approx(2 * 4 + 2 * 9 - 1)
+    for raters, contexts in ((1, 2), (2, 1)):
+        alone = combine(draws(4), draws(9), draws(1), raters=raters, contexts=contexts)
+        assert (alone.errors.tolist(), alone.freedom.tolist()) == ([np.inf], [1.0])
+    still = combine(draws(0), draws(0), draws(0), raters=10, contexts=20)
+    assert (still.errors.tolist(), still.freedom.tolist()) == ([0.0], [1.0])
     # It never falls below the wider of the two.
     assert combine(draws(4), draws(9), draws(99), raters=10, contexts=20).errors ** 2 == pytest.approx(b)
 
 
 def test_sums_are_of_as_many_clusters_as_there_are_however_they_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     clusters = np.random.default_rng(1).normal(size=(7, 2, 3))
-    whole = drawn_sums(clusters, np.random.default_rng(2), 50)
+    whole = drawn_sums(clusters, np.random.default_rng(2), 51)
     monkeypatch.setattr("app.statistics.clusters._CELLS", 20)
-    assert (drawn_sums(clusters, np.random.default_rng(2), 50) == whole).all()
-    assert (drawn_sums(np.ones((7, 1)), np.random.default_rng(2), 50) == 7).all()
+    assert drawn_sums(clusters, np.random.default_rng(2), 51) == pytest.approx(whole, rel=1e-12)
+    assert (drawn_sums(np.ones((7, 1)), np.random.default_rng(2), 51) == 7).all()
     assert whole.mean(axis=0) == pytest.approx(clusters.sum(axis=0), abs=2)

@@ -30,8 +30,28 @@ def test_wilson_agrees_with_scipy_and_stays_possible(counts: tuple[int, int]) ->
 def test_impossible_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="5 successes of 3"):
         wilson(5, 3)
-    with pytest.raises(ValueError, match="not one half"):
-        votes_needed(0.5)
+    with pytest.raises(ValueError, match="-1 successes of 3"):
+        wilson(-1, 3)
+    for share in (0.5, -0.01, 1.01):
+        with pytest.raises(ValueError, match=f"share of {share}.*not one half"):
+            votes_needed(share)
+
+
+@pytest.mark.parametrize("trials", [1, 3, 7, 10, 29, 123])
+def test_the_ends_of_none_and_all_are_exact(trials: int) -> None:
+    none, every = wilson(0, trials), wilson(trials, trials)
+    assert none is not None
+    assert every is not None
+    assert (none.low, every.high) == (0.0, 1.0)
+    # z^2 / (n + z^2), Wilson's other end.
+    z = 1.959964
+    assert none.high == pytest.approx(z * z / (trials + z * z), abs=1e-6)
+    assert every.low == pytest.approx(1 - none.high)
+
+
+def test_wilson_at_another_level() -> None:
+    expected = stats.binomtest(8, 10).proportion_ci(method="wilson", confidence_level=0.8)
+    assert wilson(8, 10, level=0.8) == pytest.approx((expected.low, expected.high))
 
 
 def test_votes_needed_are_the_known_ones() -> None:
@@ -41,6 +61,13 @@ def test_votes_needed_are_the_known_ones() -> None:
     rng = np.random.default_rng(2)
     seen = np.mean([binomial_p(int(rng.binomial(194, 0.6)), 194) < 0.05 for _ in range(2000)])
     assert seen == pytest.approx(0.8, abs=0.04)
+
+
+def test_votes_needed_by_hand() -> None:
+    # Shares without any variance: (1.96 / 2 / 0.5)^2 = 3.84 votes.
+    assert (votes_needed(0.0), votes_needed(1.0)) == (4, 4)
+    # At 90 % and with a power of one half: (1.645 / 2 / 0.1)^2 = 67.6.
+    assert votes_needed(0.6, level=0.9, power=0.5) == 68
 
 
 def test_a_pair_counts_both_ways_round_and_says_what_is_missing() -> None:
@@ -63,3 +90,10 @@ def test_a_pair_counts_both_ways_round_and_says_what_is_missing() -> None:
             *(0, None, None, None),
             (194, 783),
         )
+
+
+def test_enough_votes_are_missing_none() -> None:
+    points = np.repeat([1.0, 0.0], 100)
+    everything = np.arange(200)
+    [pair] = pair_table(Battles(2, np.zeros(200, np.int64), np.ones(200, np.int64), points, everything, everything))
+    assert (pair.share, pair.missing) == (0.5, (0, 583))

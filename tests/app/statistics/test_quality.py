@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.statistics.quality import Conduct, Rules, failed, judge_rater
+from app.statistics.quality import Conduct, Rules, Verdict, failed, judge_rater
 
 
 def outcomes(conduct: Conduct, rules: Rules | None = None) -> dict[str, str]:
@@ -44,3 +44,26 @@ def test_a_rule_set_to_none_is_not_applied() -> None:
         min_repeat_agreement=None,
     )
     assert judge_rater(Conduct(gold=100, left=100), off) == []
+
+
+def test_a_verdict_says_what_it_saw_of_how_many() -> None:
+    conduct = Conduct(
+        gold=10, gold_right=9, repeats=8, repeats_agreeing=2, timed=16, fast=4, left=3, right=9,
+        answers={"fluent": {"3": 6, "4": 4}, "choice": {}},
+    )  # fmt: skip
+    assert judge_rater(conduct, Rules()) == [
+        Verdict("gold", "pass", 10, 0.9, 0.7),
+        Verdict("repeats", "fail", 8, 0.25, 0.5),
+        Verdict("dwell", "pass", 16, 0.25, 0.3),
+        Verdict("one_side", "pass", 12, 0.75, 0.9),
+        Verdict("one_value", "unknown", 0, None, 0.95, "choice"),
+        Verdict("one_value", "pass", 10, 0.6, 0.95, "fluent"),
+    ]
+
+
+def test_as_many_cases_as_the_rules_ask_for_are_enough() -> None:
+    conduct = Conduct(gold=3, repeats=3, timed=3, fast=3, left=3)
+    for cases, outcome in ((3, "fail"), (4, "unknown")):
+        assert set(outcomes(conduct, Rules(min_judgements=cases)).values()) == {outcome}
+    # None at all are too few whatever the rules say.
+    assert set(outcomes(Conduct(), Rules(min_judgements=0)).values()) == {"unknown"}

@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from app.statistics.battles import Battles, number_clusters
-from app.statistics.ranking import rank_systems
+from app.statistics.battles import Battles, number_clusters, points_table
+from app.statistics.ranking import Ranked, rank_systems
+from app.statistics.strengths import fit_strengths
 from benchmarks.coverage import one_run, summary
 from benchmarks.population import LOOSE, UNBEATEN, Design, Population
 
@@ -44,6 +45,17 @@ def test_one_single_loss_does_not_make_an_interval() -> None:
     found = rank_systems(battles((0, 1, 1.0, 40), (0, 1, 0.0, 40), (2, 0, 1.0, 29), (2, 1, 0.0, 1)), rng())
     assert [one.standing for one in found] == ["ranked", "ranked", "loose"]
     assert found[2].low is None
+    # Those who are ranked are measured from their own mean in every draw: it does not move with the loose one.
+    assert found[0].strength + found[1].strength == pytest.approx(0)
+    alone = rank_systems(battles((0, 1, 1.0, 40), (0, 1, 0.0, 40)), rng())
+    assert found[0].high - found[0].low == pytest.approx(alone[0].high - alone[0].low, rel=0.25)
+
+
+@pytest.mark.parametrize("points", [1.0, 0.0])
+def test_of_two_systems_none_is_ranked_alone(points: float) -> None:
+    # Without the one loss the first of the two would be a component of its own, the better or not.
+    found = rank_systems(battles((0, 1, points, 30), (0, 1, 1 - points, 1)), rng())
+    assert found == [Ranked("loose"), Ranked("loose")]
 
 
 def test_two_groups_that_never_met_rank_nobody_against_the_other() -> None:
@@ -60,8 +72,9 @@ def test_without_battles_nobody_is_ranked(n_systems: int) -> None:
 
 
 def test_one_sided_battles_alone_rank_nobody() -> None:
-    found = rank_systems(battles((0, 1, 1.0, 50), (1, 2, 1.0, 50)), rng())
-    assert [one.standing for one in found] == ["unbeaten", "unconnected", "winless"]
+    for times in (50, 1):
+        found = rank_systems(battles((0, 1, 1.0, times), (1, 2, 1.0, times)), rng())
+        assert [one.standing for one in found] == ["unbeaten", "unconnected", "winless"]
 
 
 def test_clear_differences_are_ranked_and_equals_share_a_rank() -> None:
@@ -76,6 +89,38 @@ def test_clear_differences_are_ranked_and_equals_share_a_rank() -> None:
     assert sum(strengths) == pytest.approx(0, abs=1e-9)
     # 160 against 40 is a difference of ln 4, a little less with the prior.
     assert strengths[0] - strengths[1] == pytest.approx(np.log(4), abs=0.05)
+
+
+def test_the_interval_of_two_systems_by_hand() -> None:
+    # Everybody judged once. Strengths are half the log-odds each way, whose variance is 1/300 + 1/100.
+    everybody = np.arange(400)
+    points = np.where(everybody < 300, 1.0, 0.0)
+    zero = np.zeros(400, np.int64)
+    first, second = rank_systems(Battles(2, zero, zero + 1, points, everybody, everybody), rng())
+    assert first.strength == pytest.approx(np.log(3) / 2, abs=0.01)  # a little less, with the prior
+    reach = 1.96 * np.sqrt(1 / 300 + 1 / 100) / 2
+    for one in (first, second):
+        assert one.high - one.strength == pytest.approx(reach, rel=0.1)
+        assert one.strength - one.low == pytest.approx(reach, rel=0.1)
+    assert (first.rank, second.rank) == (1, 2)
+    assert (first.low, first.high) == pytest.approx((-second.high, -second.low))
+
+
+def test_the_prior_is_handed_on() -> None:
+    some = battles((0, 1, 1.0, 30), (0, 1, 0.0, 20))
+    [weak, _], [strong, other] = rank_systems(some, rng()), rank_systems(some, rng(), prior=500.0)
+    assert [strong.strength, other.strength] == pytest.approx(fit_strengths(points_table(some), 500.0))
+    assert strong.strength < 0.3 * weak.strength
+    assert strong.high - strong.low < 0.3 * (weak.high - weak.low)
+
+
+def test_two_raters_and_two_contexts_are_the_fewest_for_an_interval() -> None:
+    # They agree exactly, so there is no spread between clusters, and what is said is the votes' own count.
+    rater, context = (np.tile(axis.reshape(-1), 10) for axis in np.indices((2, 2)))
+    points = np.repeat([1.0, 0.0], 20)
+    zero = np.zeros(40, np.int64)
+    found = rank_systems(Battles(2, zero, zero + 1, points, rater, context), rng())
+    assert [(one.low is None, one.rank) for one in found] == [(False, 1), (False, 1)]
 
 
 def test_one_rater_alone_gives_no_interval() -> None:

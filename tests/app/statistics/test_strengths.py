@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.statistics.battles import Battles, number_clusters, points_table
+from app.statistics.battles import POINTS_OF_A, Battles, number_clusters, points_by_cluster, points_table
 from app.statistics.strengths import fit_many, fit_strengths, in_largest_component, is_strongly_connected, reaches
 
 tables = st.integers(2, 6).flatmap(
@@ -23,6 +23,10 @@ def test_two_systems_by_hand() -> None:
     d = strong - weak
     assert 4 / (1 + np.exp(-d)) + 1 / (1 + np.exp(-d / 2)) == pytest.approx(3.5, abs=1e-9)
     assert strong + weak == pytest.approx(0, abs=1e-12)
+
+
+def test_without_systems_there_are_no_strengths() -> None:
+    assert fit_strengths(np.zeros((0, 0))).shape == (0,)
 
 
 def test_choix_agrees_without_a_prior() -> None:
@@ -47,6 +51,23 @@ def test_choix_agrees_with_the_prior_as_one_more_player() -> None:
 @given(tables)
 def test_both_ways_of_fitting_agree(points: np.ndarray) -> None:
     assert fit_many(points[None])[0] == pytest.approx(fit_strengths(points), abs=1e-6)
+
+
+def test_many_tables_are_fitted_each_by_itself() -> None:
+    # Against the average player each table stands elsewhere: their own means must be taken off, not that of all.
+    points = np.array(
+        [[[0, 40, 40], [0, 0, 10], [0, 10, 0]], [[0, 1, 0], [1, 0, 0], [0, 0, 0]], [[0, 0, 0]] * 3], float
+    )
+    found = fit_many(points)
+    assert found == pytest.approx(np.stack([fit_strengths(table) for table in points]), abs=1e-6)
+    assert found.mean(axis=1) == pytest.approx(np.zeros(3), abs=1e-12)
+    assert found[2] == pytest.approx(np.zeros(3))
+
+
+@pytest.mark.parametrize("prior", [0.0, -1.0])
+def test_many_tables_need_a_prior(prior: float) -> None:
+    with pytest.raises(ValueError, match=r"^many tables are fitted with a prior only"):
+        fit_many(np.ones((1, 2, 2)), prior)
 
 
 @settings(deadline=None, max_examples=60)
@@ -82,7 +103,27 @@ def test_reaching_goes_through_others() -> None:
     assert in_largest_component(np.stack([points, np.ones((4, 4))])).all(axis=1).tolist() == [False, True]
 
 
+def test_a_chain_of_ten_is_followed_to_its_end() -> None:
+    chain = np.eye(10, k=1)
+    assert (reaches(chain) == np.triu(np.ones((10, 10)))).all()
+    assert is_strongly_connected(chain + np.eye(10, k=-9))
+    assert not is_strongly_connected(chain)
+
+
+def test_points_of_each_cluster_by_itself() -> None:
+    two = Battles(2, *(np.array(v) for v in ([0, 1, 0], [1, 0, 1], [1.0, 1.0, 0.5], [0, 0, 1], [0, 1, 2])))
+    assert points_by_cluster(two, two.rater).tolist() == [[[0, 1], [1, 0]], [[0, 0.5], [0.5, 0]]]
+    none = two.among([1])
+    assert points_by_cluster(none, none.rater).shape == (0, 1, 1)
+
+
 def test_a_tie_is_half_a_point_for_both() -> None:
+    assert {answer: 1 - points for answer, points in POINTS_OF_A.items()} == {
+        "a": 0,
+        "b": 1,
+        "tie": 0.5,
+        "both_bad": 0.5,
+    }
     battles = Battles(
         n_systems=3,
         a=np.array([0, 1, 2]),
@@ -101,6 +142,9 @@ def test_a_tie_is_half_a_point_for_both() -> None:
     [
         ({"b": [0, 0]}, "itself"),
         ({"b": [1, 7]}, "outside 0 to 2"),
+        ({"b": [1, 3]}, "outside 0 to 2"),
+        ({"a": [-1, 2]}, "outside 0 to 2"),
+        ({name: [[1, 0]] for name in ("a", "b", "points_of_a", "rater", "context")}, "shapes"),
         ({"points_of_a": [1.0, 0.3]}, "0, 0.5 or 1"),
         ({"rater": [0]}, "shapes"),
     ],

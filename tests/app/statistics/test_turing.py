@@ -58,7 +58,25 @@ def test_raters_who_say_human_to_everything_do_not_blur_the_difference() -> None
 
 def test_one_rater_decides_nothing() -> None:
     measured = pass_rate(np.array([True, False]), np.zeros(2), np.arange(2), rng())
-    assert (against_chance(measured).interval, against_chance(measured).finding) == (None, "undecided")
+    found = against_chance(measured)
+    assert (found.difference, found.interval, found.finding) == (0.0, None, "undecided")
+
+
+def test_the_error_of_a_difference_between_groups_of_different_sizes() -> None:
+    # Everybody judged once, so the error is that of two independent shares: 0.6 of 80 and 0.9 of 320.
+    taken = np.concatenate([np.arange(80) < 48, np.arange(320) < 288])
+    everybody = np.arange(400)
+    found = against_humans(taken, everybody >= 80, everybody, everybody, rng())
+    assert found.difference == pytest.approx(-0.3)
+    error = np.sqrt(0.6 * 0.4 / 80 + 0.9 * 0.1 / 320)
+    assert (found.interval.high - found.interval.low) / 2 == pytest.approx(1.96 * error, rel=0.08)
+    assert (found.interval.high + found.interval.low) / 2 == pytest.approx(-0.3)
+    assert found.finding == "different"
+    # 0.3 and 1.645 errors are 0.394.
+    assert against_humans(taken, everybody >= 80, everybody, everybody, rng(), margin=0.42).finding == "equivalent"
+    rate = pass_rate(taken, everybody, everybody, rng())
+    # 0.84 is off one half by 0.34, and 1.645 of its errors are 0.03.
+    assert [against_chance(rate, margin=margin).finding for margin in (0.38, 0.36)] == ["equivalent", "different"]
 
 
 def test_both_kinds_are_needed() -> None:

@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable
 
+import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from app.migration import metadata
+from app.studies.queue import lock_item
 from tests.app.fakes import FakeBot
 from tests.app.people import Json, Owner, RaterClient
 from tests.postgres import execute, with_database
@@ -46,14 +48,29 @@ def test_an_item_taken_while_another_looked_at_it_is_not_given_twice(
 
 
 def test_an_item_that_another_holds_locked_is_skipped_at_once(start: Callable[..., TestClient], postgres: str) -> None:
-    """Nobody waits for a colleague: with one of two items locked, a rater gets the other one."""
+    """Nobody waits for a colleague: with the item locked that would come first, a rater gets the other one."""
     url = with_database(postgres, "migrated")
     execute(url, f"TRUNCATE {', '.join(metadata().tables)} RESTART IDENTITY CASCADE")
     client = start(FakeBot(), database_url=url)
-    owner = Owner(client).running(n=2, k=1)
-    rater = owner.rater()
-    items = owner.items()
+    owner = Owner(client).running(n=2, k=2)
+    first, rater = owner.rater(), owner.rater()
+    first.judge(first.task())
+    begun, other = sorted(owner.items(), key=lambda item: -item["done"])  # what is begun comes first
+    assert (begun["done"], other["done"]) == (1, 0)
     database = client.app.state.database  # type: ignore[attr-defined]
     with database.writing() as session:
-        session.execute(sa.text("select id from item where id = :id for update"), {"id": items[0]["id"]})
-        assert rater.task()["messages"] == items[1]["messages"]
+        session.execute(sa.text("select id from item where id = :id for update"), {"id": begun["id"]})
+        assert rater.task()["messages"] == other["messages"]
+
+
+def test_an_item_whose_raters_are_counted_is_locked(start: Callable[..., TestClient], postgres: str) -> None:
+    url = with_database(postgres, "migrated")
+    execute(url, f"TRUNCATE {', '.join(metadata().tables)} RESTART IDENTITY CASCADE")
+    client = start(FakeBot(), database_url=url)
+    first, second = (item["id"] for item in Owner(client).running(n=2, k=1).items())
+    database = client.app.state.database  # type: ignore[attr-defined]
+    with database.writing() as holding, database.reading() as other:
+        assert lock_item(holding, first).id == first
+        other.execute(sa.text("select id from item where id = :id for update nowait"), {"id": second})
+        with pytest.raises(sa.exc.OperationalError, match="could not obtain lock"):
+            other.execute(sa.text("select id from item where id = :id for update nowait"), {"id": first})
