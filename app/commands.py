@@ -34,17 +34,15 @@ def serve(
     from app.chat.guarding import Guard
     from app.keys.commands import has_usable_key
     from app.logs import configure_logging
-    from app.migration import migrate_database
     from app.server import run_server
 
     settings = with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
     Guard.of(settings)  # the app does both too; here a fault is one line and not a stack of frames
-    migrate_database(settings.database)
+    with opened(settings) as database:  # brings the schema up to date, once for all that follows
+        lacks_keys = settings.admits != "all" and not has_usable_key(database)
     listening = listen(settings.host, settings.port)
-
-    lacks_keys = settings.admits != "all" and not has_usable_key(settings)
 
     def announce(names: str) -> None:
         address = f"http://{shown(settings.host)}:{listening.getsockname()[1]}"

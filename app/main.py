@@ -69,8 +69,10 @@ def build_generation(settings: Settings, engines: Sequence[Engine] | None = None
     )
 
 
-def create_app(settings: Settings, generation: Generation | None = None) -> FastAPI:
+def create_app(settings: Settings, generation: Generation | None = None, *, migrated: bool = False) -> FastAPI:
     """Return the service for `settings`; `generation` may have been started already, else the app starts it.
+
+    The database is brought up to date at the start, unless the caller has `migrated` it.
 
     Starting it raises RejoinderError when the models or the database cannot be opened.
     """
@@ -79,7 +81,8 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(migrate_database, settings.database)
+        if not migrated:
+            await run_in_threadpool(migrate_database, settings.database)
         if not drawing.started:
             await drawing.start()
         database = Database(settings.database)

@@ -116,6 +116,30 @@ def test_serve_says_where_answers_and_ends_on_sigterm(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "rejoinder.db").exists()
 
 
+def test_the_database_is_migrated_once(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    source = f"""
+        from pathlib import Path
+        from alembic import command
+        from app.commands import serve
+        upgrade = command.upgrade
+        def counted(*arguments):
+            print("migrates", flush=True)
+            upgrade(*arguments)
+        command.upgrade = counted
+        serve(Path({str(tmp_path / "models")!r}), host="0.0.0.0", port=0, state=Path({str(tmp_path / "state")!r}))
+    """
+    with python(source, PYTHONPATH=str(ROOT), REJOINDER_DRAIN_SECONDS="0") as child:
+        assert child.stdout is not None
+        said = [child.stdout.readline() for _ in range(3)]
+        child.send_signal(signal.SIGTERM)
+        rest, _ = child.communicate(timeout=20)
+    assert said[0] == "migrates\n"
+    assert said[1].startswith("Rejoinder serves no model yet at ")
+    assert "it needs keys" in said[2]
+    assert rest == ""
+
+
 def test_no_answer_waits_for_its_first_packet_to_be_acknowledged() -> None:
     with commands.listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
         accepted, _ = listening.accept()
