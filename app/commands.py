@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatbot.errors import RejoinderError
+from chatbot.models_directory import bundles_in
 from chatbot.released import released_bundles
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def read_settings(**given: object) -> "Settings":
 
 def with_models(settings: "Settings") -> "Settings":
     """Return the settings with the released models where nobody chose any and there are none."""
-    own = "models" in settings.model_fields_set or any(settings.models.glob("*/config.json"))
+    own = "models" in settings.model_fields_set or bool(bundles_in(settings.models))
     released = None if own else released_bundles()
     return settings if released is None else settings.model_copy(update={"models": released})
 
