@@ -30,7 +30,7 @@ from app.files.storage import Storage
 from app.generation import Generation
 from app.judging.routes import router as judging_router
 from app.keys.keyring import Keyring
-from app.middleware import BodyLimit, SecurityHeaders
+from app.middleware import BodyLimit
 from app.migration import migrate_database
 from app.models import Models
 from app.monitoring.metrics import GenerationMetrics, RequestMetrics
@@ -46,6 +46,7 @@ from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
 from app.request_log import RequestLog, request_ids
 from app.results.routes import router as results_router
+from app.security_headers import SecurityHeaders
 from app.settings import Settings
 from app.studies.filling import StudyFilling
 from app.studies.routes import router as studies_router
