@@ -20,6 +20,7 @@ from app.batches.work import BatchWork
 from app.chat.guarding import Guard
 from app.chat.routes import router as chat_router
 from app.chat.service import ChatService
+from app.completions.routes import router as completions_router
 from app.database import Database
 from app.engines import Engine, engines_for
 from app.errors import ErrorBody
@@ -138,6 +139,7 @@ def create_app(settings: Settings, generation: Generation | None = None, *, migr
     app.add_middleware(request_ids)  # added last: what is logged of a request has its id
     routers = (
         chat_router,
+        completions_router,
         files_router,
         batches_router,
         ratings_router,

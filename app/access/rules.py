@@ -54,6 +54,7 @@ RULES: Final[dict[str, Rule]] = {
     "GET /metrics": METRICS,
     # Talking
     "POST /v1/chat/completions": TALK,
+    "POST /v1/completions": TALK,
     "POST /v1/replies": TALK,
     "GET /v1/models": TALK,
     "GET /v1/models/{model}": TALK,
