@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatbot.errors import RejoinderError
+from chatbot.memory import share_freed_memory
 from chatbot.models_directory import bundles_in
 from chatbot.released import released_bundles
 
@@ -37,6 +38,7 @@ def serve(
     from app.logs import configure_logging
     from app.server import run_server
 
+    share_freed_memory()  # before there are threads
     settings = with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")

@@ -108,12 +108,29 @@ def test_serve_says_where_answers_and_ends_on_sigterm(tmp_path: Path) -> None:
         assert httpx.get(f"{address}/health/live", timeout=20).json() == {"status": "alive"}
         assert httpx.get(f"{address}/health/ready").status_code == 503
         assert "rejoinder serve --models" in httpx.get(address).text
+        places = places_of_threads(child.pid) if sys.platform.startswith("linux") else 0
         child.send_signal(signal.SIGTERM)
         out, err = child.communicate(timeout=20)
     lines = [json.loads(line) for line in err.splitlines()]
     assert out == ""
     assert [(line["event"], line["route"], line["status"]) for line in lines] == [("request", "/", 200)]
     assert (tmp_path / "state" / "rejoinder.db").exists()
+    assert places == 0  # else they fill with what others free: see `chatbot.memory`
+
+
+def places_of_threads(pid: int) -> int:
+    """Return how many places glibc keeps for memory of single threads: each has 64 MB of addresses and uses few."""
+    starts = {}
+    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines():
+        addresses, permissions, *rest = line.split()
+        first, end = (int(number, 16) for number in addresses.split("-"))
+        if len(rest) < 4:  # no file's
+            starts[first] = (end, permissions)
+    size = 64 * 2**20
+    return sum(
+        first % size == 0 and permissions == "rw-p" and starts.get(end) == (first + size, "---p")
+        for first, (end, permissions) in starts.items()
+    )
 
 
 def test_the_database_is_migrated_once(tmp_path: Path) -> None:
