@@ -365,7 +365,7 @@ def test_a_half_typed_message_outlives_a_reload(serve: Callable, visit: Callable
     assert sorted(page.evaluate(drafts)) == ["a new one", "kept again"]
     if language == "en":  # what is deleted is forgotten here, too
         page.get_by_role("button", name=f"{words['delete']}: the first").click()
-        page.get_by_text("the first").wait_for(state="detached")
+        page.locator(".history li", has_text="the first").wait_for(state="detached")
         assert page.evaluate(drafts) == ["a new one"]
 
 
