@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatbot.errors import RejoinderError
+from chatbot.memory import share_freed_memory
+from chatbot.models_directory import bundles_in
 from chatbot.released import released_bundles
 
 if TYPE_CHECKING:
@@ -34,17 +36,16 @@ def serve(
     from app.chat.guarding import Guard
     from app.keys.commands import has_usable_key
     from app.logs import configure_logging
-    from app.migration import migrate_database
     from app.server import run_server
 
+    share_freed_memory()  # before there are threads
     settings = with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")
     Guard.of(settings)  # the app does both too; here a fault is one line and not a stack of frames
-    migrate_database(settings.database)
+    with opened(settings) as database:  # brings the schema up to date, once for all that follows
+        lacks_keys = settings.admits != "all" and not has_usable_key(database)
     listening = listen(settings.host, settings.port)
-
-    lacks_keys = settings.admits != "all" and not has_usable_key(settings)
 
     def announce(names: str) -> None:
         address = f"http://{shown(settings.host)}:{listening.getsockname()[1]}"
@@ -85,7 +86,7 @@ def read_settings(**given: object) -> "Settings":
 
 def with_models(settings: "Settings") -> "Settings":
     """Return the settings with the released models where nobody chose any and there are none."""
-    own = "models" in settings.model_fields_set or any(settings.models.glob("*/config.json"))
+    own = "models" in settings.model_fields_set or bool(bundles_in(settings.models))
     released = None if own else released_bundles()
     return settings if released is None else settings.model_copy(update={"models": released})
 

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from app.request_facts import note
+from app.security_headers import headers_for
 from chatbot.errors import RejoinderError, RequestError
 
 log = logging.getLogger(__name__)
@@ -209,8 +210,9 @@ def install(app: FastAPI, page: Callable[[Request, ServiceError], Response]) -> 
         return page(request, error) if is_for_a_person(request) else answer(error)
 
     async def handle_outside(request: Request, exception: Exception) -> Response:
-        """Answer what is caught outside of all middleware, which therefore gives the answer no id."""
+        """Answer what is caught outside of all middleware, which therefore adds neither an id nor headers."""
         response = await handle(request, exception)
+        response.headers.update(headers_for(request.url.scheme))
         response.headers["X-Request-ID"] = correlation_id.get() or ""
         return response
 

@@ -20,6 +20,7 @@ from app.batches.work import BatchWork
 from app.chat.guarding import Guard
 from app.chat.routes import router as chat_router
 from app.chat.service import ChatService
+from app.completions.routes import router as completions_router
 from app.database import Database
 from app.engines import Engine, engines_for
 from app.errors import ErrorBody
@@ -30,7 +31,7 @@ from app.files.storage import Storage
 from app.generation import Generation
 from app.judging.routes import router as judging_router
 from app.keys.keyring import Keyring
-from app.middleware import BodyLimit, SecurityHeaders
+from app.middleware import BodyLimit
 from app.migration import migrate_database
 from app.models import Models
 from app.monitoring.metrics import GenerationMetrics, RequestMetrics
@@ -46,6 +47,7 @@ from app.raters.routes import router as raters_router
 from app.ratings.routes import router as ratings_router
 from app.request_log import RequestLog, request_ids
 from app.results.routes import router as results_router
+from app.security_headers import SecurityHeaders
 from app.settings import Settings
 from app.studies.filling import StudyFilling
 from app.studies.routes import router as studies_router
@@ -69,8 +71,10 @@ def build_generation(settings: Settings, engines: Sequence[Engine] | None = None
     )
 
 
-def create_app(settings: Settings, generation: Generation | None = None) -> FastAPI:
+def create_app(settings: Settings, generation: Generation | None = None, *, migrated: bool = False) -> FastAPI:
     """Return the service for `settings`; `generation` may have been started already, else the app starts it.
+
+    The database is brought up to date at the start, unless the caller has `migrated` it.
 
     Starting it raises RejoinderError when the models or the database cannot be opened.
     """
@@ -79,7 +83,8 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(migrate_database, settings.database)
+        if not migrated:
+            await run_in_threadpool(migrate_database, settings.database)
         if not drawing.started:
             await drawing.start()
         database = Database(settings.database)
@@ -134,6 +139,7 @@ def create_app(settings: Settings, generation: Generation | None = None) -> Fast
     app.add_middleware(request_ids)  # added last: what is logged of a request has its id
     routers = (
         chat_router,
+        completions_router,
         files_router,
         batches_router,
         ratings_router,

@@ -13,6 +13,7 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.rules import template_for
 from app.monitoring.metrics import RequestMetrics
 from app.request_facts import noting
 
@@ -64,11 +65,14 @@ class RequestLog:
 
 
 def route_of(scope: Scope) -> str:
-    """Return the template of the route that a request met: as many values as there are routes."""
+    """Return the template of the route that a request met, or asked for: as many values as there are routes."""
     path = getattr(scope.get("route"), "path", None)
     if isinstance(path, str):
         return path
-    return "/static/{path}" if isinstance(scope.get("endpoint"), StaticFiles) else UNMATCHED
+    if isinstance(scope.get("endpoint"), StaticFiles):
+        return "/static/{path}"
+    # The router never saw what was refused before it.
+    return template_for(scope["method"], scope["path"]) or UNMATCHED
 
 
 def request_ids(app: ASGIApp) -> ASGIApp:

@@ -19,12 +19,12 @@ _FINISH_SECONDS = 30
 async def run_server(settings: Settings, listening: socket.socket, announce: Callable[[str], None]) -> None:
     """Serve on `listening` until told to stop; `announce` hears the models' names when they are loaded.
 
-    Raises RejoinderError when the models cannot be loaded.
+    Expects a database that is up to date. Raises RejoinderError when the models cannot be loaded.
     """
     generation = build_generation(settings)
     await generation.start()
     try:
-        app = create_app(settings, generation)
+        app = create_app(settings, generation, migrated=True)
         announce(", ".join(f"{card.name} ({card.device}, {card.precision})" for card in generation.models))
         await Server(configure(app, settings), app, settings.drain_seconds).serve(sockets=[listening])
     finally:

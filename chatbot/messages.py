@@ -67,7 +67,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Reload:
-    """Load the bundles of this directory; those unchanged stay as they are."""
+    """Load the bundles of this directory; those whose files are unchanged stay as they are."""
 
     models: Path
 

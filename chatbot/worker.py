@@ -34,6 +34,7 @@ from chatbot.messages import (
     ReplyLimits,
     Stop,
 )
+from chatbot.models_directory import LoadedModel, load_models
 from chatbot.request import ReplyRequest
 
 log = logging.getLogger("chatbot.worker")  # its own name, where it is the program that runs, too
@@ -100,46 +101,6 @@ def card_of(bot: ReplyBot) -> ModelCard:
     )
 
 
-def load_models(
-    directory: Path,
-    load: Load,
-    known: Mapping[str, ReplyBot] | None = None,
-    digest: Callable[[Path], str] | None = None,
-) -> tuple[list[ReplyBot], dict[str, str]]:
-    """Load every bundle of `directory`, one sub-directory each; a broken one is set aside and its reason returned.
-
-    A sub-directory with neither a config nor weights is no bundle and is passed over: a run's directory, which holds
-    its bundles beside its logs, can be served as it is. One of `known` whose `digest` is still the same is kept.
-
-    Raises RejoinderError when `directory` is missing, or when it holds bundles and none can be loaded.
-    """
-    if not directory.is_dir():
-        raise RejoinderError(f"{directory}: no such directory; expected one with a sub-directory for each model")
-    bots: list[ReplyBot] = []
-    broken: dict[str, str] = {}
-    # A name with a dot in front is a bundle still being written, or no bundle at all.
-    for path in sorted(path for path in directory.iterdir() if not path.name.startswith(".") and is_bundle(path)):
-        try:
-            bot = (known or {}).get(path.name)
-            if bot is None or digest is None or digest(path) != bot.digest:
-                bot = load(path)
-            if bot.name in {other.name for other in bots}:
-                raise RejoinderError(f"{path}: another model is called {bot.name!r} already")
-            bots.append(bot)
-        except RejoinderError as error:
-            log.error("the model %s is left out: %s", path.name, error)
-            broken[path.name] = str(error)
-    if broken and not bots:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-        raise RejoinderError(f"{directory}: none of the {len(broken)} models can be loaded ({reasons})")
-    return bots, broken
-
-
-def is_bundle(path: Path) -> bool:
-    """Say whether a directory is meant to be a bundle: a broken one is, too."""
-    return path.is_dir() and ((path / "config.json").exists() or any(path.glob("*.safetensors")))
-
-
 class Worker:
     """Take orders for the loaded models and step them in turn."""
 
@@ -147,12 +108,12 @@ class Worker:
         self,
         report: Callable[[Sequence[Event]], None],
         load: Load | None = None,
-        digest: Callable[[Path], str] | None = None,
         bots: Sequence[ReplyBot] = (),
     ) -> None:
+        """Answer with `bots`, or with what `load` makes of the bundles of a directory as soon as that is ordered."""
         self._report = report
         self._load = load
-        self._digest = digest
+        self._loaded: Sequence[LoadedModel[ReplyBot]] = ()
         self._bots = {bot.name: bot for bot in bots}
         self._retired: list[ReplyBot] = []
         """Replaced models that still answer what they began."""
@@ -197,8 +158,7 @@ class Worker:
                 if bot is not None:
                     bot.cancel(order.key)
             case Reload():
-                # Loading takes seconds: replies in work go on meanwhile.
-                threading.Thread(target=self._read, args=(order.models, dict(self._bots)), daemon=True).start()
+                self._reload(order.models, events)
             case _Reloaded():
                 self._exchange(order, events)
             case Stop():  # pragma: no cover - `run` has returned
@@ -236,12 +196,17 @@ class Worker:
         card = card_of(bot)
         return [replace(event, model=card) if isinstance(event, Ended) else event for event in events]
 
-    def _read(self, models: Path, known: Mapping[str, ReplyBot]) -> None:
+    def _reload(self, models: Path, events: list[Event]) -> None:
+        if self._load is None:
+            fault = "the service was given its models, and no directory of them: there is nothing to load anew"
+            self._exchange(_Reloaded(None, {}, fault), events)
+        else:  # loading takes seconds: replies in work go on meanwhile
+            threading.Thread(target=self._read, args=(models, self._load, self._loaded), daemon=True).start()
+
+    def _read(self, models: Path, load: Load, known: Sequence[LoadedModel[ReplyBot]]) -> None:
         """Load the bundles of `models`, in a thread, and have them put in place between two steps."""
-        assert self._load is not None, "this worker was given its models"
         try:
-            bots, broken = load_models(models, self._load, known, self._digest)
-            self._orders.put(_Reloaded(bots, broken))
+            self._orders.put(_Reloaded(*load_models(models, load, known)))
         except RejoinderError as error:
             self._orders.put(_Reloaded(None, {}, str(error)))
         except Exception as error:
@@ -249,8 +214,9 @@ class Worker:
             self._orders.put(_Reloaded(None, {}, f"the models cannot be loaded ({type(error).__name__}: {error})"))
 
     def _exchange(self, loaded: "_Reloaded", events: list[Event]) -> None:
-        if loaded.bots is not None:
-            fresh = {bot.name: bot for bot in loaded.bots}
+        if loaded.models is not None:
+            self._loaded = loaded.models
+            fresh = {one.model.name: one.model for one in loaded.models}
             self._retired += [bot for name, bot in self._bots.items() if fresh.get(name) is not bot]
             self._bots = fresh
         events.append(Loaded(tuple(card_of(bot) for bot in self._bots.values()), loaded.broken, loaded.fault))
@@ -259,8 +225,10 @@ class Worker:
 class _Reloaded:
     """Loading is done."""
 
-    def __init__(self, bots: Sequence[ReplyBot] | None, broken: Mapping[str, str], fault: str | None = None) -> None:
-        self.bots = bots
+    def __init__(
+        self, models: Sequence[LoadedModel[ReplyBot]] | None, broken: Mapping[str, str], fault: str | None = None
+    ) -> None:
+        self.models = models
         self.broken = broken
         self.fault = fault
 
@@ -299,7 +267,6 @@ def main(arguments: Sequence[str]) -> None:
     import torch
 
     from chatbot.bot import Bot
-    from chatbot.bundle import bundle_digest
     from chatbot.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -309,7 +276,7 @@ def main(arguments: Sequence[str]) -> None:
     def load(path: Path) -> Bot:
         return Bot.load(path, device, int(lanes), precision)
 
-    worker = Worker(send, load, bundle_digest)
+    worker = Worker(send, load)
 
     def listen() -> None:
         try:

@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +34,13 @@ def postgres() -> Iterator[str]:
 def with_database(url: str, name: str) -> str:
     """Return the URL of another database of the same server."""
     return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def new_database(server: str) -> str:
+    """Make an empty database on a server and return its URL."""
+    name = f"test_{uuid.uuid4().hex}"
+    execute(server, f"CREATE DATABASE {name}")
+    return with_database(server, name)
 
 
 def execute(url: str, statement: str) -> None:

@@ -54,6 +54,7 @@ RULES: Final[dict[str, Rule]] = {
     "GET /metrics": METRICS,
     # Talking
     "POST /v1/chat/completions": TALK,
+    "POST /v1/completions": TALK,
     "POST /v1/replies": TALK,
     "GET /v1/models": TALK,
     "GET /v1/models/{model}": TALK,
@@ -136,16 +137,27 @@ RULES: Final[dict[str, Rule]] = {
 
 # Starlette's own reading of a template, so that no path means one thing here and another to the router.
 _TEMPLATES: Final = [
-    (method, compile_path(template)[0], rule)
-    for (method, template), rule in ((name.split(" ", 1), rule) for name, rule in RULES.items())
+    (method, compile_path(template)[0], name)
+    for name, (method, template) in ((name, name.split(" ", 1)) for name in RULES)
     if "{" in template
 ]
 
 
 def rule_for(method: str, path: str) -> Rule | None:
     """Return the rule for a request; None where no route is named."""
+    name = _name_for(method, path)
+    return None if name is None else RULES[name]
+
+
+def template_for(method: str, path: str) -> str | None:
+    """Return the template of the route that a request asks for, its address with names for what varies; or None."""
+    name = _name_for(method, path)
+    return None if name is None else name.split(" ", 1)[1]
+
+
+def _name_for(method: str, path: str) -> str | None:
     method = "GET" if method == "HEAD" else method
-    rule = RULES.get(f"{method} {path}")
-    if rule is not None:
-        return rule
-    return next((rule for other, regex, rule in _TEMPLATES if other == method and regex.match(path)), None)
+    name = f"{method} {path}"
+    if name in RULES:
+        return name
+    return next((name for other, regex, name in _TEMPLATES if other == method and regex.match(path)), None)

@@ -132,9 +132,16 @@ class ChatService:
 
     async def draw_completion(self, body: CompletionRequest, urgency: Urgency) -> Drawn:
         """Have the replies to a history of messages drawn, and store nothing yet. Raises as `complete` does."""
-        bot, request = self._completion(body)
-        [drawn] = await self._draw(bot, [request], urgency)
+        [drawn] = await self.draw_completions([body], urgency)
         return drawn
+
+    async def draw_completions(self, bodies: Sequence[CompletionRequest], urgency: Urgency) -> list[Drawn]:
+        """Have the replies to histories for one model drawn, in their order. Raises as `complete` does, for all."""
+        found = [self._completion(body) for body in bodies]
+        requests = [request for _, request in found]
+        if len(requests) > 1:
+            self._check_candidates(requests[0].n, requests[0].best_of, len(requests))
+        return await self._draw(found[0][0], requests, urgency)
 
     def completion(self, body: CompletionRequest, drawn: Drawn) -> Completion:
         """Return the answer to `body` that `drawn` is."""
@@ -232,9 +239,9 @@ class ChatService:
             raise
         return stream
 
-    async def store(self, drawn: Drawn) -> None:
-        """Store the replies to one request."""
-        await self._store.store([drawn])
+    async def store(self, *drawn: Drawn) -> None:
+        """Store the replies to requests, all of them or none."""
+        await self._store.store(drawn)
 
     async def reload(self) -> ReloadedModels:
         """Load the models anew; what is being answered goes on. Raises RejoinderError when none can be loaded."""
@@ -323,6 +330,12 @@ class ChatService:
             raise BadRequestError("messages: the last one must be the user's", param="messages")
         return alternating(spoken)
 
+    def _check_candidates(self, n: int, best_of: int | None, histories: int) -> None:
+        limit = self._settings.max_candidates
+        if histories * max(n, best_of or 0) > limit:
+            param = "best_of" if (best_of or 0) > n else "n"
+            raise BadRequestError(f"{param}: one call may draw at most {limit} replies", param=param)
+
     def _requests(self, bot: ModelCard, histories: Sequence[Sequence[str]], sampling: Sampling) -> list[ReplyRequest]:
         n = sampling.n or 1
         if sampling.best_of is not None:
@@ -332,10 +345,7 @@ class ChatService:
                 )
             if sampling.best_of < n:
                 raise BadRequestError(f"best_of: {sampling.best_of} candidates cannot give n = {n}", param="best_of")
-        limit = self._settings.max_candidates
-        if len(histories) * max(n, sampling.best_of or 0) > limit:
-            param = "best_of" if (sampling.best_of or 0) > n else "n"
-            raise BadRequestError(f"{param}: one call may draw at most {limit} replies", param=param)
+        self._check_candidates(n, sampling.best_of, len(histories))
         seed = secrets.randbelow(DRAWN_SEEDS) if sampling.seed is None else sampling.seed
         given = sampling.model_dump(include={field.name for field in dataclasses.fields(Decoding)}, exclude_none=True)
         if given.get("max_tokens", 0) >= bot.limits.reply_tokens:

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.chat.schemas import CompletionRequest
+from app.chat.schemas import ChoiceLogprobs, CompletionRequest
 from app.chat.service import ChatService, DrawnStream, fingerprint, ignored_of, usage_of, wire_logprobs
 from app.chat.storing import Drawn
 from app.errors import detail, from_exception
@@ -29,6 +29,9 @@ class CompletionEvents(Response):
 
     `keep` stores what was drawn, before the end is told.
     """
+
+    kind = "chat.completion.chunk"
+    """What every event says it is."""
 
     def __init__(
         self,
@@ -101,9 +104,7 @@ class CompletionEvents(Response):
             if not text and not logprobs:
                 continue
             frames.append(
-                self._frame(
-                    [self._choice(index, {"content": text}, wire_logprobs(logprobs).model_dump() if logprobs else None)]
-                )
+                self._frame([self._choice(index, {"content": text}, wire_logprobs(logprobs) if logprobs else None)])
             )
         return frames
 
@@ -115,7 +116,7 @@ class CompletionEvents(Response):
             rest = reply.text.removeprefix(told or "")
             if rest or told is None:  # all of it, where nothing could be told before all was there
                 whole = told is None and reply.logprobs is not None
-                logprobs = wire_logprobs(reply.logprobs or ()).model_dump() if whole else None
+                logprobs = wire_logprobs(reply.logprobs or ()) if whole else None
                 frames.append(self._frame([self._choice(index, {"content": rest}, logprobs)]))
             end = self._choice(index, {}, finish_reason=reply.finish_reason)
             end["discriminator_score"] = reply.score
@@ -133,13 +134,17 @@ class CompletionEvents(Response):
         return frames
 
     def _choice(
-        self, index: int, delta: dict[str, Any], logprobs: object = None, finish_reason: str | None = None
+        self,
+        index: int,
+        delta: dict[str, Any],
+        logprobs: ChoiceLogprobs | None = None,
+        finish_reason: str | None = None,
     ) -> dict[str, Any]:
         return {
             "index": index,
             "reply_id": self._stream.reply_ids[index],
             "delta": delta,
-            "logprobs": logprobs,
+            "logprobs": None if logprobs is None else logprobs.model_dump(),
             "finish_reason": finish_reason,
         }
 
@@ -148,7 +153,7 @@ class CompletionEvents(Response):
         return _event(
             {
                 "id": self._stream.reply_ids[0],
-                "object": "chat.completion.chunk",
+                "object": self.kind,
                 "created": self._created,
                 "model": self._stream.bot.name,
                 "system_fingerprint": fingerprint(self._stream.bot),

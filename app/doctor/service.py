@@ -17,6 +17,7 @@ from app.health import fault_of_folder
 from app.migration import newest_revision, revision_of, revisions
 from app.settings import Settings, secrets_folder
 from chatbot.errors import RejoinderError
+from chatbot.models_directory import bundles_in
 
 _PREFIX: Final = "REJOINDER_"
 _OTHER_VARIABLES: Final = frozenset({"REJOINDER_SECRETS_DIR"})
@@ -56,9 +57,8 @@ def look_at_models(settings: Settings) -> Iterator[Finding]:
         yield fail("models", f"{folder}: no such directory", advice)
         return
     from chatbot.bot import Bot
-    from chatbot.worker import is_bundle
 
-    bundles = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and is_bundle(path))
+    bundles = bundles_in(folder)
     if not bundles:
         yield warn("models", f"{folder}: no bundle in it", advice)
     for path in bundles:

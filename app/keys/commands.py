@@ -7,10 +7,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from app.commands import opened, read_settings
-from app.database import now
+from app.database import Database, now
 from app.keys import repository, service
 from app.keys.schemas import SCOPES, KeyEntry, KeyRequest
-from app.settings import Settings
 from chatbot.errors import RejoinderError
 
 _HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
@@ -69,9 +68,9 @@ def revoke(key_id: int, **where: Any) -> str:
     return f"key {key.id} ({key.prefix}...) is revoked; a running service refuses it within seconds"
 
 
-def has_usable_key(settings: Settings) -> bool:
+def has_usable_key(database: Database) -> bool:
     """Say whether anybody has a key that works."""
-    with opened(settings) as database, database.reading() as session:
+    with database.reading() as session:
         return repository.any_usable(session, now())
 
 

@@ -3,7 +3,6 @@
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from app.migration import metadata, migrate_database
 from app.server import configure
 from app.settings import Settings
 from tests.app.fakes import FakeBot, app_of
-from tests.postgres import execute, postgres, with_database
+from tests.postgres import execute, new_database, postgres, with_database
 
 __all__ = ["postgres"]
 
@@ -29,10 +28,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give the URL of a database without tables, of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'fresh.db'}"
-    server: str = request.getfixturevalue("postgres")
-    name = f"test_{uuid.uuid4().hex}"
-    execute(server, f"CREATE DATABASE {name}")
-    return with_database(server, name)
+    return new_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

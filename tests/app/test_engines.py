@@ -173,7 +173,7 @@ def test_what_an_engine_logs_comes_into_our_log(models: Path, caplog: pytest.Log
 
     with caplog.at_level(logging.WARNING):
         run(settings_for(models, engines=1), work)
-    [record] = [record for record in caplog.records if record.name == "chatbot.worker"]
+    [record] = [record for record in caplog.records if record.name == "chatbot.models_directory"]
     assert record.getMessage().startswith("the model transformer is left out: ")
     assert record.levelno == logging.ERROR
     assert set(record.facts) == {"engine"}  # type: ignore[attr-defined] # which process

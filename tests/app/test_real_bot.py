@@ -15,8 +15,8 @@ from chatbot.discriminator import Discriminator
 from chatbot.errors import RejoinderError
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import TrunkConfig
+from chatbot.models_directory import load_models
 from chatbot.tokenizer import Tokenizer
-from chatbot.worker import load_models
 
 
 @pytest.fixture(scope="module")

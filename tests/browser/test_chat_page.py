@@ -325,6 +325,67 @@ def test_two_tabs_and_a_double_click(serve: Callable, visit: Callable) -> None:
     visit.complaints.clear()  # type: ignore[attr-defined]  # the 409
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_half_typed_message_outlives_a_reload(serve: Callable, visit: Callable, language: str) -> None:
+    words = WORDS[language]
+    bot = FakeBot()
+    service = serve(bot)
+    page = visit(service.url, language=language)
+    box = page.get_by_label(words["message"], exact=True)
+    drafts = "Object.values(sessionStorage)"
+    box.fill("half of")
+    page.reload()
+    assert box.input_value() == "half of"
+    bot.gate = threading.Event()
+    box.fill("the first")
+    box.press("Enter")
+    assert bot.began.wait(10)
+    assert page.evaluate(drafts) == []
+    box.fill("typed while it comes")
+    bot.gate.set()
+    page.locator(".turn.reply:not(.pending)").wait_for()
+    page.reload()  # the conversation has its address by now
+    assert box.input_value() == "typed while it comes"
+    first = page.url
+    page.goto(service.url)  # another conversation, another draft
+    assert box.input_value() == ""
+    box.fill("a new one")
+    page.goto(first)
+    assert box.input_value() == "typed while it comes"
+    page.get_by_label(words["private"]).check()
+    page.get_by_text(words["private_on"]).last.wait_for()
+    assert page.evaluate(drafts) == ["a new one"]
+    box.fill("nothing of this is kept")
+    assert page.evaluate(drafts) == ["a new one"]
+    page.reload()
+    assert box.input_value() == ""
+    page.get_by_label(words["private"]).uncheck()
+    page.get_by_text(words["private_off"]).last.wait_for()
+    box.fill("kept again")
+    assert sorted(page.evaluate(drafts)) == ["a new one", "kept again"]
+    if language == "en":  # what is deleted is forgotten here, too
+        page.get_by_role("button", name=f"{words['delete']}: the first").click()
+        page.locator(".history li", has_text="the first").wait_for(state="detached")
+        assert page.evaluate(drafts) == ["a new one"]
+
+
+def test_a_message_that_was_not_sent_is_kept_and_one_that_was_is_not(serve: Callable, visit: Callable) -> None:
+    service = serve(FakeBot())
+    page = visit(service.url)
+    talk(page, "one")
+    page.reload()
+    box = page.get_by_label("Message", exact=True)
+    assert box.input_value() == ""
+    page.route("**/chat", lambda route: route.abort())
+    box.fill("two")
+    box.press("Enter")
+    page.get_by_role("alert").filter(has_text=WORDS["en"]["unreachable"]).wait_for()
+    page.unroute("**/chat")
+    page.reload()
+    assert box.input_value() == "two"
+    visit.complaints.clear()  # type: ignore[attr-defined]  # the broken connection
+
+
 def test_a_double_click_without_script_counts_once(serve: Callable, visit: Callable) -> None:
     service = serve(FakeBot(seconds=0.2))
     page = visit(service.url, script=False)

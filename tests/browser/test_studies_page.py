@@ -127,6 +127,42 @@ def test_a_draft_a_link_and_an_end_that_are_sent_twice(serve: Callable, visit: C
     assert dict(service.rows(actions)) == {"create": 1, "add items": 1, "start": 1, "invite": 2, "close": 1}
 
 
+@CROSS
+def test_all_items_can_be_looked_through_without_script(
+    serve: Callable, visit: Callable, violations: Callable, language: str, width: int
+) -> None:
+    words = WORDS[language]
+    page = visit(f"{serve(FakeBot('mle')).url}/studies", script=False, width=width, language=language)
+    page.locator("[name=title]").fill("Many")
+    page.get_by_label("mle", exact=True).check()
+    page.get_by_label(words["system_best"].format(name="mle")).check()
+    page.locator("[name=contexts]").fill("\n".join(f"Hello {number}?" for number in range(60)))
+    page.get_by_role("button", name=words["draft"], exact=True).click()
+    seen: list[str] = []
+    counts = []
+    more, first = (page.get_by_role("link", name=words[name]) for name in ("more_items", "first_items"))
+    assert first.count() == 0
+    page.get_by_role("button", name=words["start"], exact=True).click()
+    while True:
+        shown = [text.split("?")[0] for text in page.locator(".item summary").all_inner_texts()]
+        counts.append(len(shown))
+        seen += shown
+        if more.count() == 0:
+            break
+        more.click()
+    assert counts == [25, 25, 10]
+    assert sorted(seen) == sorted(f"Hello {number}" for number in range(60))
+    assert fits(page)
+    assert violations(visit(page.url, width=width, language=language)) == []
+    page.locator(".item summary").nth(3).click()
+    page.locator(".item[open]").get_by_role("button", name=words["withdraw"]).click()
+    page.locator(".item .chip", has_text=words["withdrawn"]).wait_for()  # and it is still this page of them
+    assert page.locator(".item").count() == 10
+    first.click()
+    page.wait_for_url("**/studies/many#items")
+    assert page.locator(".item").count() == 25
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_what_is_wrong_is_said_in_the_owners_language(
     serve: Callable, visit: Callable, violations: Callable, screenshots: Path, language: str

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import postgres
-from tests.system.conftest import dialogues, prepared, serving
+from tests.system.conftest import dialogues, prepared, serving, two_replicas
 
-__all__ = ["dialogues", "postgres", "prepared"]
+__all__ = ["dialogues", "postgres", "prepared", "two_replicas"]
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

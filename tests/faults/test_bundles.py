@@ -72,14 +72,14 @@ def test_on_reload_the_old_one_serves_on(serve: Serve, tmp_path: Path) -> None:
     ):
         before = ask(client)
         for name in ("config.json", "tokenizer.json", "generator.safetensors"):
-            # Another bundle in its place: one that is known by its config is kept without a look at its files.
-            shutil.rmtree(models / "recurrent")
-            shutil.copytree(GOLDEN.with_name("transformer"), models / "recurrent")
-            damage(models / "recurrent" / name)
-            refused = client.post("/v1/models/reload")
-            assert refused.status_code == 400, refused.text
-            assert name in refused.json()["error"]["message"]
-            assert ask(client) == before
+            for bundle in (GOLDEN, GOLDEN.with_name("transformer")):  # the one that is served, and another in its place
+                shutil.rmtree(models / "recurrent")
+                shutil.copytree(bundle, models / "recurrent")
+                damage(models / "recurrent" / name)
+                refused = client.post("/v1/models/reload")
+                assert refused.status_code == 400, refused.text
+                assert name in refused.json()["error"]["message"]
+                assert ask(client) == before
         shutil.rmtree(models / "recurrent")
         shutil.copytree(GOLDEN, models / "recurrent")
         assert client.post("/v1/models/reload").status_code == 200

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.faults.conftest import Disk
+from tests.system.batch import FIXED, URL, begin, check, client_of, lines_of, until_answered
 from tests.system.conftest import PROGRAM, Service, call
-from tests.system.test_batches import FIXED, URL, begin, check, client_of, lines_of, until_answered
 
 Serve = Callable[..., AbstractContextManager[Service]]
 

@@ -16,8 +16,8 @@ import pytest
 
 from benchmarks.raters import Load
 from tests.faults.test_disk import environment, undisturbed, weights
+from tests.system.batch import FIXED, begin, check, client_of, lines_of, until_answered
 from tests.system.conftest import PROGRAM, Service, call
-from tests.system.test_batches import FIXED, begin, check, client_of, lines_of, until_answered
 from tests.system.test_raters import check as check_raters
 from tests.system.test_raters import url
 

@@ -5,9 +5,7 @@ import signal
 import tempfile
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from app.database import open_engine
-from tests.postgres import execute, with_database
-from tests.system.conftest import Service
-from tests.system.test_batches import FIXED, URL, begin, check, client_of, lines_of, until_answered
-
-Serve = Callable[..., AbstractContextManager[Service]]
+from tests.system.batch import FIXED, URL, begin, check, client_of, lines_of, until_answered
+from tests.system.conftest import Replicas, Serve
 
 
 class Server:
@@ -171,21 +166,18 @@ def until_acknowledged(raters: list[Rater], more: int) -> None:
 
 
 def test_a_frozen_replica_is_replaced_and_does_nothing_twice_when_it_wakes(
-    serve: Serve, models: Path, tmp_path: Path, postgres: str
+    serve: Serve, two_replicas: Replicas, models: Path, tmp_path: Path
 ) -> None:
     count = 300
     lines = lines_of(count)
     with serve(models, tmp_path / "undisturbed", **FIXED) as service, client_of(service) as client:
         expected = check(client, begin(client, lines), count)
 
-    name = f"test_{uuid.uuid4().hex}"
-    execute(postgres, f"CREATE DATABASE {name}")
-    url = with_database(postgres, name)
-    variables: dict[str, Any] = {**FIXED, "REJOINDER_DATABASE_URL": url, "REJOINDER_TAKEOVER_SECONDS": "2"}
-    variables["REJOINDER_BATCH_SIZE"] = "4"
-    with ExitStack() as stack:
-        replicas = [stack.enter_context(serve(models, tmp_path / "state", **variables)) for _ in range(2)]
-        first, second = [stack.enter_context(client_of(replica)) for replica in replicas]
+    with (
+        two_replicas(**FIXED, REJOINDER_BATCH_SIZE="4") as replicas,
+        client_of(replicas[0]) as first,
+        client_of(replicas[1]) as second,
+    ):
         ids = [begin(client, lines) for client in (first, second)]
         for batch_id in ids:
             until_answered(second, batch_id, 1)
@@ -203,7 +195,8 @@ def test_a_frozen_replica_is_replaced_and_does_nothing_twice_when_it_wakes(
                 assert check(client, batch_id, count) == expected
         third = begin(first, lines)  # and it is of use again
         assert check(first, third, count) == expected
-        engine = open_engine(url)
+        assert replicas[0].database_url is not None
+        engine = open_engine(replicas[0].database_url)
         with engine.connect() as connection:
             written = connection.scalar(sa.text("select count(*) from stored_file where purpose = 'batch_output'"))
             replies = connection.scalar(sa.text("select count(*) from response"))

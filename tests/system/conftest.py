@@ -14,6 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.postgres import new_database, postgres
+
+__all__ = ["postgres"]
+
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "rejoinder.py")]
 
 Rejoinder = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -46,6 +50,12 @@ class Service:
     process: "subprocess.Popen[str]"
     log: Path
     """What it wrote to standard output and standard error."""
+    database_url: str | None = None
+    """Where it is not its own file in the state directory."""
+
+
+Serve = Callable[..., contextlib.AbstractContextManager[Service]]
+Replicas = Callable[..., contextlib.AbstractContextManager[list[Service]]]
 
 
 @contextlib.contextmanager
@@ -64,7 +74,7 @@ def serving(models: Path | None, state: Path, **variables: str) -> Iterator[Serv
             [*PROGRAM, *arguments], stdout=output, stderr=subprocess.STDOUT, text=True, env=environment
         ) as process,
     ):
-        service = Service(f"http://127.0.0.1:{port}", process, log)
+        service = Service(f"http://127.0.0.1:{port}", process, log, variables.get("REJOINDER_DATABASE_URL"))
         try:
             _wait_until_ready(service)
             yield service
@@ -136,5 +146,18 @@ def models(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def serve() -> "Callable[..., contextlib.AbstractContextManager[Service]]":
+def serve() -> Serve:
     return serving
+
+
+@pytest.fixture
+def two_replicas(models: Path, tmp_path: Path, postgres: str) -> Replicas:
+    """Give what runs two replicas that share a state directory and a PostgreSQL database without tables."""
+
+    @contextlib.contextmanager
+    def two_replicas(**variables: str) -> Iterator[list[Service]]:
+        variables = {"REJOINDER_TAKEOVER_SECONDS": "2", **variables, "REJOINDER_DATABASE_URL": new_database(postgres)}
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(serving(models, tmp_path / "state", **variables)) for _ in range(2)]
+
+    return two_replicas

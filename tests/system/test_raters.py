@@ -1,6 +1,5 @@
 """Many raters over HTTP against real services that are killed with SIGKILL: exactly k judgements for each item."""
 
-import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -9,9 +8,7 @@ import sqlalchemy as sa
 
 from app.database import open_engine
 from benchmarks.raters import Load, Outcome, run
-from tests.postgres import execute, postgres, with_database
-
-__all__ = ["postgres"]
+from tests.postgres import new_database
 
 SMALL = Load(raters=10, items=30, k=3, abandoned=0.1, lease_seconds=2, workers=2, kill_every=3.0, seed=3)
 FULL = Load(raters=50, items=500, k=3, abandoned=0.1, lease_seconds=3, workers=3, kill_every=5.0, seed=1)
@@ -22,10 +19,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give the URL of an empty database of each kind; `tmp_path` is the services' state."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'rejoinder.db'}"
-    server: str = request.getfixturevalue("postgres")
-    name = f"raters_{uuid.uuid4().hex}"
-    execute(server, f"CREATE DATABASE {name}")
-    return with_database(server, name)
+    return new_database(request.getfixturevalue("postgres"))
 
 
 def check(load: Load, url: str, state: Path) -> Outcome:

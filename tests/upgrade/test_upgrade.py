@@ -3,7 +3,6 @@
 import contextlib
 import json
 import sqlite3
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from app.main import build_generation, create_app
 from app.migration import migrate_database, newest_revision
 from app.settings import Settings
 from chatbot.bot import Bot
-from tests.postgres import execute, postgres, with_database
+from tests.postgres import new_database, postgres
 
 __all__ = ["postgres"]
 
@@ -38,14 +37,12 @@ def old_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.executescript(script)
         return f"sqlite:///{path}"
-    server: str = request.getfixturevalue("postgres")
-    name = f"old_{uuid.uuid4().hex}"
-    execute(server, f"CREATE DATABASE {name}")
+    url = new_database(request.getfixturevalue("postgres"))
     import psycopg
 
-    with psycopg.connect(with_database(server, name)) as connection:
+    with psycopg.connect(url) as connection:
         connection.execute(script.encode())
-    return with_database(server, name)
+    return url
 
 
 def every_row(url: str, columns: dict[str, list[str]] | None = None) -> Rows:

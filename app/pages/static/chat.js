@@ -1,5 +1,6 @@
 // The chat without page loads. Everything here but the stream also works without it: the forms are real ones.
 
+import { keep, kept } from "./drafts.js";
 import { reasons, scales, thumb } from "./ratings.js";
 import { Cut, Refusal, events, post } from "./streaming.js";
 
@@ -18,6 +19,11 @@ if (composer) {
   });
   composer.querySelector(".stop").addEventListener("click", () => working?.abort());
   composer.elements.private.addEventListener("change", protect);
+  if (!composer.elements.private.checked) {
+    message.value ||= kept(composer.elements.conversation.value);
+  }
+  message.addEventListener("input", saveDraft);
+  document.querySelector(".history").addEventListener("submit", (event) => keep(event.target.elements.conversation.value, ""));
 
   message.addEventListener("keydown", (event) => {
     // While a Chinese input method is open, Enter chooses a word.
@@ -60,6 +66,12 @@ if (composer) {
   message.focus({ preventScroll: true });
 }
 
+/** Keep what is in the box for a reload, unless the visitor wants nothing of theirs kept. */
+function saveDraft() {
+  const { conversation, message, private: box } = composer.elements;
+  keep(conversation.value, box.checked ? "" : message.value);
+}
+
 /** Send what is in the box. */
 async function say(text) {
   if (!text.trim() || working) {
@@ -67,8 +79,12 @@ async function say(text) {
   }
   const fields = new URLSearchParams(new FormData(composer));
   fields.set("message", text);
-  composer.elements.message.value = "";
-  await converse("/chat", fields, text, [], () => (composer.elements.message.value = text));
+  const typed = (words) => {
+    composer.elements.message.value = words;
+    saveDraft();
+  };
+  typed("");
+  await converse("/chat", fields, text, [], () => typed(text));
 }
 
 /** Send a changed message in the place of an old one: what follows it goes. */
@@ -180,7 +196,9 @@ function remember(conversation, asked, reply) {
   } else {
     turns.at(-2).querySelector("[name=edit]").value = reply.id;
   }
+  keep(composer.elements.conversation.value, "");
   composer.elements.conversation.value = conversation;
+  saveDraft(); // what was typed while the first reply came
   composer.elements.after.value = turns.length;
   for (const field of log.querySelectorAll("[name=conversation]")) {
     field.value = conversation;
@@ -225,6 +243,7 @@ async function rate(stored) {
 async function protect() {
   const { conversation, private: box } = composer.elements;
   const said = box.checked ? composer.dataset.privateOn : composer.dataset.privateOff;
+  saveDraft();
   try {
     if (conversation.value) {
       await post("/chat/privacy", { body: new URLSearchParams(new FormData(composer)), accept: "text/html" });
@@ -232,6 +251,7 @@ async function protect() {
     inform(said);
   } catch (error) {
     box.checked = !box.checked;
+    saveDraft();
     tell(error, true);
   }
 }

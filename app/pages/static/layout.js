@@ -1,6 +1,8 @@
 // On every page: forms that are sent once, and only to a service that answers; colours without loading the page again.
 // Without script the same forms and links work by themselves.
 
+import { forget } from "./drafts.js";
+
 for (const link of document.querySelectorAll("[data-theme-choice]")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
@@ -21,6 +23,9 @@ document.addEventListener("submit", async (event) => {
   }
   if (form.dataset.state === "reached") {
     form.dataset.state = "sent"; // and the browser sends it
+    if (form.matches('[action="/sign-out"]')) {
+      forget(); // whoever sits down here next
+    }
     return;
   }
   event.preventDefault();

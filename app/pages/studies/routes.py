@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
@@ -26,6 +26,9 @@ from chatbot.errors import RejoinderError
 router = APIRouter(prefix="/studies")
 
 SHOWN_ITEMS = 25
+
+After = Annotated[int, Query(ge=0, le=LARGEST_ID)]
+"""The item before the first that is shown."""
 
 Pressed = Depends(form_of(Nothing))
 
@@ -58,9 +61,9 @@ async def draft(
 
 
 @router.get("/{slug}")
-def show(request: Request, slug: Slug, session: Reading) -> Response:
-    """Show how far a study is."""
-    return _study(request, session, slug)
+def show(request: Request, slug: Slug, session: Reading, after: After = 0) -> Response:
+    """Show how far a study is, and its items from the one `after` another on."""
+    return _study(request, session, slug, after=after)
 
 
 @router.post("/{slug}/start", dependencies=[Pressed])
@@ -107,20 +110,22 @@ async def revoke(
 
 @router.post("/{slug}/items/{item_id}/withdraw", dependencies=[Pressed])
 async def withdraw(
-    request: Request, slug: Slug, item_id: Annotated[int, Path(ge=1, le=LARGEST_ID)], database: Work
+    request: Request, slug: Slug, item_id: Annotated[int, Path(ge=1, le=LARGEST_ID)], database: Work, after: After = 0
 ) -> Response:
     """Give an item to nobody any more."""
-    return await _do(request, slug, database, lambda session: service.withdraw(session, slug, item_id))
+    return await _do(request, slug, database, lambda session: service.withdraw(session, slug, item_id), after)
 
 
-async def _do(request: Request, slug: str, database: Database, work: Callable[[Session], object]) -> Response:
-    """Do what a button asks for and lead back; a conflict is said on the page."""
+async def _do(
+    request: Request, slug: str, database: Database, work: Callable[[Session], object], after: int = 0
+) -> Response:
+    """Do what a button asks for and lead back to where it was; a conflict is said on the page."""
     try:
         await database.write(work)
     except ConflictError as error:
         fault = error
-        return await database.read(lambda session: _study(request, session, slug, fault=fault))
-    return see_other(f"/studies/{slug}")
+        return await database.read(lambda session: _study(request, session, slug, fault=fault, after=after))
+    return see_other(f"/studies/{slug}?after={after}#items" if after else f"/studies/{slug}")
 
 
 def _overview(request: Request, session: Session, form: DraftForm, fault: ServiceError | None = None) -> Response:
@@ -149,6 +154,7 @@ def _study(
     *,
     invitation: NewInvitation | None = None,
     fault: ServiceError | None = None,
+    after: int = 0,
 ) -> Response:
     return page(
         request,
@@ -157,7 +163,8 @@ def _study(
         status=200 if fault is None else fault.status,
         study=service.get(session, slug),
         progress=service.progress(session, slug),
-        items=service.list_items(session, slug, limit=SHOWN_ITEMS, after=0),
+        items=service.list_items(session, slug, limit=SHOWN_ITEMS, after=after),
+        after=after,
         invitations=raters.list_invitations(session, slug).data,
         invitation=invitation,
         token=raters.new_token(),

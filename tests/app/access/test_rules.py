@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
-from app.access.rules import ADMIN, OPEN, RULES, TALK, rule_for
+from app.access.rules import ADMIN, OPEN, RULES, TALK, rule_for, template_for
 from app.main import create_app
 from app.settings import Settings
 from tests.app.fakes import FakeBot
@@ -46,6 +46,7 @@ def test_a_path_means_the_route_that_it_was_made_for(name: str) -> None:
     method, template = name.split()
     path = re.sub(r"\{\w+(:path)?\}", "some-thing", template)
     assert rule_for(method, path) is RULES[name]
+    assert template_for(method, path) == template
     assert rule_for("PATCH", path) is None
 
 
@@ -55,6 +56,7 @@ def test_head_is_get_and_unknown_paths_have_no_rule() -> None:
     assert rule_for("GET", "/v1/models/a") is TALK
     for path in ("", "//", "/v1", "/v1/", "/v1/models/", "/v1/models/a/b", "/V1/models", "/v1/models/a\n/b", "/admin"):
         assert rule_for("GET", path) is None, path
+        assert template_for("GET", path) is None, path
 
 
 def test_a_route_that_nobody_named_is_shut(start: Callable[..., TestClient]) -> None:

@@ -288,3 +288,10 @@ def test_only_an_administrator_has_models_loaded_anew(start: Callable[..., TestC
     assert guarded.post("/v1/models/reload", headers=bearer("wrong")).status_code == 401
     response = guarded.post("/v1/models/reload", headers=key_headers(guarded, "chat", "rate"))
     assert (response.status_code, response.json()["error"]["code"]) == (403, "insufficient_scope")
+    # This one was made with its models: there is no directory to look into, and it says so.
+    response = guarded.post("/v1/models/reload", headers=key_headers(guarded, "admin"))
+    assert response.status_code == 400
+    assert "nothing to load anew" in response.json()["error"]["message"]
+    assert [
+        model["id"] for model in guarded.get("/v1/models", headers=key_headers(guarded, "chat")).json()["data"]
+    ] == ["fake"]

@@ -25,6 +25,7 @@ from app.monitoring.metrics import GenerationMetrics
 from app.monitoring.service import Monitoring
 from chatbot.errors import RejoinderError
 from tests.app.fakes import FakeBot
+from tests.app.owners import PUBLIC, key_headers
 from tests.app.people import Owner
 
 BODY = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}
@@ -63,6 +64,22 @@ def test_requests_are_counted_by_route_and_never_by_path(client: TestClient) -> 
     assert number("http_requests_in_flight") == 1  # the scrape itself
     text = client.get("/metrics").text
     assert "three" not in text
+
+
+def test_what_is_refused_before_the_router_counts_for_the_route_it_asked_for(start: Callable[..., TestClient]) -> None:
+    client = start(FakeBot(), **PUBLIC, max_body_bytes=1000)
+    for name in ("one", "two"):
+        assert client.get(f"/v1/models/{name}").status_code == 401
+        assert client.get(f"/{name}").status_code == 401
+    headers = key_headers(client, "chat", "metrics")
+    assert client.post("/v1/replies", content=b"x" * 1001, headers=headers).status_code == 413
+    assert client.delete("/v1/files/file-1", headers=key_headers(client, "rate")).status_code == 403
+    client.headers.update(headers)
+    number = numbers(client)
+    assert number("http_requests_total", method="GET", route="/v1/models/{model}", status="401") == 2
+    assert number("http_requests_total", method="GET", route="none", status="401") == 2
+    assert number("http_requests_total", method="POST", route="/v1/replies", status="413") == 1
+    assert number("http_requests_total", method="DELETE", route="/v1/files/{file_id}", status="403") == 1
 
 
 def test_the_routes_are_as_many_as_the_service_has(client: TestClient) -> None:

@@ -19,12 +19,7 @@ from tests.app.conftest import Serving
 from tests.app.fakes import FakeBot, app_of
 
 JSON = {"Content-Type": "application/json"}
-# Without a body, and the fake has no directory to load anew: elsewhere.
-POSTS = [
-    name.split()[1]
-    for name in RULES
-    if name.startswith("POST /v1/") and "{" not in name and name != "POST /v1/models/reload"
-]
+POSTS = [name.split()[1] for name in RULES if name.startswith("POST /v1/") and "{" not in name]
 BOMB = b'{"model": "fake", "messages": [{"role": "user", "content": "' + b"x" * 50_000_000 + b'"}]}'
 
 

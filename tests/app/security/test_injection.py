@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from app.keys.commands import create
 from app.keys.schemas import KeyRequest
-from app.middleware import SECURITY_HEADERS
+from app.security_headers import SECURITY_HEADERS
 from app.settings import Settings
 from chatbot.errors import RejoinderError
 from tests.app.fakes import FakeBot, app_of

@@ -10,7 +10,7 @@ import pytest
 from chatbot.bot import Bot
 from chatbot.bundle import load_bundle
 from chatbot.errors import BundleError
-from chatbot.worker import load_models
+from chatbot.models_directory import load_models
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "recurrent"
 
@@ -34,8 +34,8 @@ def test_a_link_out_of_a_bundle_is_refused(models: Path, name: str, target: str)
     path.symlink_to(target if "/" not in name else (models / "strange" / target).resolve())
     with pytest.raises(BundleError, match="is a link that leads out of the bundle"):
         load_bundle(models / "strange")
-    bots, broken = load_models(models, lambda path: Bot.load(path, "cpu"))
-    assert ([bot.name for bot in bots], list(broken)) == (["good"], ["strange"])
+    loaded, broken = load_models(models, lambda path: Bot.load(path, "cpu"))
+    assert ([one.model.name for one in loaded], list(broken)) == (["good"], ["strange"])
 
 
 def test_a_link_within_a_bundle_is_its_own_affair(models: Path) -> None:

@@ -1,0 +1,1 @@
+"""Completions of plain prompts, for clients that do not speak of messages."""
