@@ -1,6 +1,7 @@
 """The lease queue where its races are: between the look at an item and the lock on it."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -16,17 +17,18 @@ from tests.postgres import execute, with_database
 SLOW_RANDOM = """
 CREATE SCHEMA IF NOT EXISTS slow;
 CREATE OR REPLACE FUNCTION slow.random() RETURNS double precision LANGUAGE plpgsql VOLATILE
-AS $$ BEGIN PERFORM pg_catalog.pg_sleep(1.5); RETURN 0; END $$;
+AS $$ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock_shared(42); RETURN 0; END $$;
 """
+WAITING = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
 
 
 def test_an_item_taken_while_another_looked_at_it_is_not_given_twice(
     start: Callable[..., TestClient], postgres: str, rows: Callable
 ) -> None:
-    """The slow one's statement sees the item free, sorts for a second and a half, and then locks it: too late.
+    """The slow one's statement sees the item free, is held up where it sorts, and then locks it: too late.
 
     Its lock succeeds, since the quick one has committed, and its statement does not see what that committed: only the
-    count in a statement of its own does. `random()`, by which the items are sorted, is where the slow one sleeps.
+    count in a statement of its own does. `random()`, by which the items are sorted, is where the slow one waits for us.
     """
     url = with_database(postgres, "migrated")
     execute(url, f"TRUNCATE {', '.join(metadata().tables)} RESTART IDENTITY CASCADE")
@@ -38,10 +40,15 @@ def test_an_item_taken_while_another_looked_at_it_is_not_given_twice(
     late = RaterClient(slow, "s", second.token, second.public_id)
     given: list[Json] = []
     looking = threading.Thread(target=lambda: given.append(late.next()))
-    looking.start()
-    looking.join(0.7)
-    assert given == []  # it is still looking
-    assert first.next()["task"] is not None
+    database = quick.app.state.database  # type: ignore[attr-defined]
+    with database.reading() as gate, database.reading() as watch:
+        gate.execute(sa.text("select pg_advisory_xact_lock(42)"))
+        looking.start()
+        while not watch.scalar(sa.text(WAITING)):
+            assert looking.is_alive()
+            time.sleep(0.02)
+        assert first.next()["task"] is not None
+        assert given == []  # it is still looking
     looking.join()
     assert [(one["task"], one["reason"]) for one in given] == [(None, "wait")]
     assert [row["state"] for row in rows(quick, "assignment")] == ["leased"]
