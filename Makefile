@@ -11,7 +11,7 @@ STAMP := .venv/rejoinder-installed
 
 MODELS :=
 # A process for each core, at most four, each with one thread: the tests of a file stay together.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+PYTEST := -m pytest -n auto --maxprocesses 4 --dist loadfile
 HOST := 127.0.0.1
 PORT := 8000
 
@@ -39,11 +39,18 @@ check: setup ## Lint, formatting, types, import directions
 
 .PHONY: test
 test: check ## The checks, then every test that is not slow: what CI runs
-	$(PYTEST) -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not slow"
 
 .PHONY: test-all
 test-all: check ## The checks, then every test
-	$(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
+
+.PHONY: coverage
+coverage: setup ## Which branches the tests that are not slow reach, with all processes they start: `make test`, but slower
+	rm -rf .coverage
+	OMP_NUM_THREADS=1 $(BIN)/coverage run $(PYTEST) -m "not slow"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/python .ci/coverage
 
 .PHONY: audit
 audit: setup ## Look for known vulnerabilities in what constraints.txt pins; needs a network

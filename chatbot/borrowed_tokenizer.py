@@ -18,8 +18,8 @@ BORROWED_BY: Final = len(RESERVED)
 def borrow(native: str) -> Tokenizer:
     """Return the tokenizer that `native`, the text of a `tokenizer.json`, describes, with moved ids.
 
-    Raises TokenizerError for a kind that loses text (WordPiece, WordLevel), and for one that would read a reserved id
-    or one of the model's own special tokens out of a text.
+    Raises TokenizerError for a kind that loses text (WordPiece, WordLevel), for one that breaks down at some text, and
+    for one that would read a reserved id or one of the model's own special tokens out of a text.
     """
     tree = json.loads(native)
     kind = tree["model"].get("type", "BPE")
@@ -66,8 +66,9 @@ def _make_room(tree: dict[str, Any]) -> None:
         pieces = [[renamed(piece), score] for piece, score in model["vocab"]]
         rarest = min(score for _, score in pieces)  # lower, and unknown characters would be dearer than they were
         model["vocab"] = [[name, rarest] for name in RESERVED] + pieces
-        if model.get("unk_id") is not None:
-            model["unk_id"] += BORROWED_BY
+        if model.get("unk_id") is None:  # it would break down at the first such character
+            raise TokenizerError("a Unigram tokenizer without a piece for unknown characters cannot take every text")
+        model["unk_id"] += BORROWED_BY
     shape = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     reserved = [{"id": number, "content": name, **shape} for number, name in enumerate(RESERVED)]
     moved_added = [{**entry, "id": entry["id"] + BORROWED_BY, "content": renamed(entry["content"])} for entry in added]

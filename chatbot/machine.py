@@ -21,7 +21,7 @@ class Machine:
 def look_at_machine() -> Machine:
     """Return what torch finds here."""
     gpus = []
-    if torch.cuda.is_available():
+    if torch.cuda.is_available():  # pragma: no cover - needs a GPU
         for index in range(torch.cuda.device_count()):
             found = torch.cuda.get_device_properties(index)
             gpus.append(f"{found.name}, {found.total_memory / 2**30:.0f} GiB")

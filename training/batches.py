@@ -104,7 +104,7 @@ def make_batch(split: Split, indices: NDArray[np.int64], data: DataConfig, devic
     """Return the pairs `indices` [B] of `split` as one batch."""
     context = torch.from_numpy(split.context_batch(indices, data.context_tokens))
     reply = torch.from_numpy(split.reply_batch(indices, data.reply_tokens))
-    if device.type != "cuda":
-        return Batch(context.to(device), reply.to(device))
-    # From pinned memory the copy runs beside the device's work and the host does not wait for it.
-    return Batch(*(ids.pin_memory().to(device, non_blocking=True) for ids in (context, reply)))
+    if device.type == "cuda":  # pragma: no cover - needs a GPU
+        # From pinned memory the copy runs beside the device's work and the host does not wait for it.
+        return Batch(*(ids.pin_memory().to(device, non_blocking=True) for ids in (context, reply)))
+    return Batch(context.to(device), reply.to(device))

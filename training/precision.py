@@ -34,7 +34,7 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.devi
     """Return the precision to train in: on a GPU bf16, on a CPU what a product of typical size runs faster in."""
     if wanted != "auto":
         return wanted
-    if device.type == "cuda":
+    if device.type == "cuda":  # pragma: no cover - needs a GPU
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     return "bf16" if bf16_speed() > _WORTH_IT else "fp32"
 

@@ -32,7 +32,7 @@ def joined() -> Iterator[None]:
         yield
         return
     backend = "gloo"
-    if torch.cuda.is_available():
+    if torch.cuda.is_available():  # pragma: no cover - needs a GPU
         local, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= count:
             raise RunError(f"rank {os.environ['RANK']} has no GPU: found {count} here, expected one for each rank")

@@ -134,7 +134,7 @@ class _StageWatch:
             "rng": session.rng.get_state(),
             "torch_rng": torch.get_rng_state(),
         }
-        if session.device.type == "cuda":
+        if session.device.type == "cuda":  # pragma: no cover - needs a GPU
             state["cuda_rng"] = torch.cuda.get_rng_state(session.device)
         session.run.save_state(state)
 
@@ -146,7 +146,7 @@ class _StageWatch:
         self.objective.load_state_dict(state["objective"])
         session.rng.set_state(state["rng"])
         torch.set_rng_state(state["torch_rng"])
-        if session.device.type == "cuda":
+        if session.device.type == "cuda":  # pragma: no cover - needs a GPU
             torch.cuda.set_rng_state(state["cuda_rng"], session.device)
         if ranks.count() > 1:
             torch.manual_seed(torch.initial_seed() + ranks.number())  # dropout differs between ranks

@@ -108,8 +108,6 @@ def _arrow_type(content: Content) -> "pa.DataType":
     match content:
         case "int":
             return pa.int64()
-        case "float":
-            return pa.float64()
         case "bool":
             return pa.bool_()
         case "messages":

@@ -5,7 +5,7 @@ from typing import Final, Literal
 Kind = Literal["judgements", "battles", "preference", "thumbs"]
 Format = Literal["jsonl", "csv", "parquet"]
 
-Content = Literal["text", "int", "float", "bool", "messages", "texts", "system", "json"]
+Content = Literal["text", "int", "bool", "messages", "texts", "system", "json"]
 """`messages`: [{"role", "content"}]; `system`: {"name", "kind", "weights_sha256", "decoding"}; `json`: anything."""
 
 MEDIA_TYPES: Final[dict[Format, str]] = {

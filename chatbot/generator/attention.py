@@ -17,7 +17,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     as the plain products, which at the lengths of replies need no memory worth saving. The way does not depend on
     whether gradients are kept: a policy and its frozen twin must agree to the last bit.
     """
-    if query.device.type != "cpu":
+    if query.device.type != "cpu":  # pragma: no cover - needs a GPU
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     hidden = torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, _NOTHING)

@@ -34,3 +34,11 @@ def test_a_port_in_use_ends_it_at_once(tmp_path: Path) -> None:
         pytest.raises(RejoinderError, match=r"cannot listen on 127\.0\.0\.1 port"),
     ):
         ServiceBeside(tmp_path, "127.0.0.1", taken.getsockname()[1], tmp_path / "state")
+
+
+def test_a_service_that_cannot_start_is_said_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(RejoinderError, match="the service could not be started beside the training"):
+        ServiceBeside(tmp_path / "none", "127.0.0.1", port, tmp_path / "state")
+    assert "no such directory" in capfd.readouterr().err, "it has said itself why"

@@ -162,3 +162,10 @@ def test_no_answer_waits_for_its_first_packet_to_be_acknowledged() -> None:
         accepted, _ = listening.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("0.0.0.0", "localhost"), ("::", "localhost"), ("::1", "[::1]"), ("10.0.0.1", "10.0.0.1")]
+)
+def test_an_address_is_told_as_a_browser_takes_it(host: str, said: str) -> None:
+    assert commands.shown(host) == said

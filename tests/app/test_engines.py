@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.engines import ProcessEngine, engines_for, reload_order
+from app.engines import ProcessEngine, ThreadEngine, engines_for, reload_order
 from app.errors import UnavailableError
 from app.generation import Generation
 from app.main import build_generation
@@ -177,3 +177,11 @@ def test_what_an_engine_logs_comes_into_our_log(models: Path, caplog: pytest.Log
     assert record.getMessage().startswith("the model transformer is left out: ")
     assert record.levelno == logging.ERROR
     assert set(record.facts) == {"engine"}  # type: ignore[attr-defined] # which process
+
+
+def test_an_engine_that_was_never_started_can_be_ended(tmp_path: Path) -> None:
+    for engine in (ProcessEngine(tmp_path, "cpu", 4, "fp32"), ThreadEngine([])):
+        engine.put(reload_order(Settings(models=tmp_path)))
+        engine.kill()
+        engine.stop()
+    assert ProcessEngine(tmp_path, "cpu", 4, "fp32").pid is None

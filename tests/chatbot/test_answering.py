@@ -1,14 +1,19 @@
 """Requests in text against the engine in tokens, on the golden bundle: streams, stops, log-probabilities."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from chatbot.bot import Bot
+from chatbot.bundle import load_bundle
 from chatbot.cleaning import clean_turn
+from chatbot.discriminator import PairDiscriminator
 from chatbot.errors import RequestError
-from chatbot.messages import Delta, Ended, Event
+from chatbot.generator.interface import State
+from chatbot.messages import Delta, Ended, Event, Failed
 from chatbot.request import Answer, Decoding, ReplyRequest
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -128,3 +133,57 @@ def test_many_requests_are_read_as_lanes_become_free(bot: Bot) -> None:
     rest = dict([*first, *answers])
     assert sorted(rest) == list(range(400))
     assert rest[7] == bot.answer([request(7)])[0]
+
+
+def test_a_stop_in_the_last_token_that_may_be_written_is_a_stop(bot: Bot) -> None:
+    decoding = Decoding(temperature=1.0, max_tokens=6)
+    whole = ReplyRequest(["do you like music?"], decoding, 3)
+    [before] = bot.answer([whole])[0].replies
+    assert before.finish_reason == "length"
+    [reply] = ended(stream(bot, ReplyRequest(whole.turns, decoding, 3, stop=(before.text[-1],))))[0].replies
+    assert (reply.text, reply.finish_reason) == (before.text.split(before.text[-1])[0], "stop")
+    assert not bot.busy
+
+
+class Choosy(PairDiscriminator):
+    """Judges as the one it stands before, and breaks down at one length of context."""
+
+    def __init__(self, judge: PairDiscriminator, unbearable: int) -> None:
+        super().__init__()
+        self.judge = judge
+        self.unbearable = unbearable
+
+    def encode(self, context: Tensor) -> State:
+        """Read contexts."""
+        if self.unbearable in context.ne(0).sum(dim=1).tolist():
+            raise RuntimeError("this context cannot be borne")
+        return self.judge.encode(context)
+
+    def forward(self, state: State, reply: Tensor) -> Tensor:
+        """Judge replies."""
+        logits: Tensor = self.judge(state, reply)
+        return logits
+
+
+def test_a_judge_that_breaks_down_at_one_request_costs_the_others_nothing() -> None:
+    """Replies of one length end in one step, so all four are judged together, and the third is to blame."""
+    bundle = load_bundle(GOLDEN / "recurrent", "cpu")
+    turns = ["hello", "how are you?", "do you like music and apples?", "bye"]
+    lengths = [len(bundle.tokenizer.encode(text)) + 1 for text in turns]
+    assert lengths.count(lengths[2]) == 1
+    requests = [ReplyRequest([text], Decoding(min_tokens=2, max_tokens=2), seed) for seed, text in enumerate(turns)]
+    expected = Bot(bundle, "golden", "0", {}, "cpu").answer(requests)
+    assert bundle.discriminator is not None
+    bot = Bot(replace(bundle, discriminator=Choosy(bundle.discriminator, lengths[2])), "golden", "0", {}, "cpu")
+    events = stream(bot, *requests)
+    assert [(e.key, e.kind) for e in events if isinstance(e, Failed)] == [(2, "broken")]
+    answers = ended(events)
+    assert sorted(answers) == [0, 1, 3]
+    for key, answer in answers.items():
+        [found], [alone] = answer.replies, expected[key].replies
+        assert (found.text, found.score) == (alone.text, pytest.approx(alone.score, abs=1e-5))
+    assert not bot.busy
+    with pytest.raises(RuntimeError, match="RuntimeError") as caught:
+        bot.answer(requests)
+    assert str(caught.value.__cause__) == "this context cannot be borne"
+    assert not bot.busy, "what was begun beside it is given up"

@@ -94,3 +94,22 @@ def test_a_kind_that_loses_text_is_refused() -> None:
     words = tokenizers.Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>"))
     with pytest.raises(TokenizerError, match="a WordLevel tokenizer cannot give every text back"):
         borrow(words.to_str())
+
+
+def test_pieces_without_one_for_the_unknown_are_refused() -> None:
+    trained = tokenizers.Tokenizer(models.Unigram())
+    trainer = trainers.UnigramTrainer(vocab_size=60, show_progress=False)
+    trained.train_from_iterator(["hello how are you"], trainer)
+    trained.decoder = decoders.Fuse()
+    assert json.loads(trained.to_str())["model"]["unk_id"] is None
+    with pytest.raises(TokenizerError, match="without a piece for unknown characters"):
+        borrow(trained.to_str())
+
+
+def test_a_special_token_that_a_text_could_hold_is_refused() -> None:
+    tree = json.loads(NATIVE.backend_tokenizer.to_str())
+    merged = "".join(tree["model"]["merges"][1])
+    shape = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    tree["added_tokens"].append({"id": tree["model"]["vocab"][merged], "content": merged, **shape})
+    with pytest.raises(TokenizerError, match=f"the text '{merged}' would be read as a special token"):
+        borrow(json.dumps(tree))

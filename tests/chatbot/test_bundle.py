@@ -169,6 +169,26 @@ def test_a_first_save_that_fails_leaves_nothing(tmp_path: Path, tokenizer: Token
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("older", [True, False])
+def test_a_save_that_cannot_be_put_in_place_leaves_what_was_there(
+    made: Path, tokenizer: Tokenizer, older: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(made)
+    target = made if older else made.with_name("other")
+    rename = Path.rename
+
+    def refused(path: Path, to: Path) -> Path:
+        if to == target and not path.name.endswith(".old"):
+            raise PermissionError(13, "Permission denied")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(BundleError, match=r"cannot be written \(Permission denied\)$"):
+        save_bundle(bundle("transformer", tokenizer), target)
+    assert snapshot(made) == before
+    assert [path.name for path in made.parent.iterdir()] == ["bot"]
+
+
 def test_what_a_save_that_was_killed_left_over_is_no_hindrance(made: Path, tokenizer: Tokenizer) -> None:
     shutil.copytree(made, made.parent / ".bot.old")
     save_bundle(bundle("transformer", tokenizer, judged=False), made)
@@ -240,6 +260,15 @@ def test_a_truncated_file_is_named(made: Path, name: str, share: float) -> None:
     (made / name).write_bytes(content[: int(share * len(content))])
 
     with pytest.raises(BundleError, match=name.replace(".", r"\.")):
+        load_bundle(made)
+
+
+def test_a_link_that_leads_out_of_the_bundle_is_refused(made: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("not for the card", encoding="utf-8")
+    (made / "README.md").unlink()
+    (made / "README.md").symlink_to(secret)
+    with pytest.raises(BundleError, match=r"README\.md: is a link that leads out of the bundle, expected a file"):
         load_bundle(made)
 
 

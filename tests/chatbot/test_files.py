@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from chatbot.contexts import ContextError, read_contexts
-from chatbot.errors import RejoinderError
+from chatbot.errors import RejoinderError, RequestError
 from chatbot.files import answer_file
+from chatbot.reply_files import write_rows
 from chatbot.request import Answer, Reply, ReplyRequest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "recurrent"
@@ -187,6 +188,8 @@ def test_columns_of_mixed_types_are_json_in_parquet(tmp_path: Path) -> None:
         ("a.jsonl", b'{"turns": ["a"]}\n{', "line 2: not JSON"),
         ("a.jsonl", b'{"turns": ["a"]}\n\n{"turns": "b"}', "line 3: a turn is not a text"),
         ("a.jsonl", b'{"other": 1}', "line 1: expected `turns`"),
+        ("a.jsonl", b'{"messages": ["hello"]}', "line 1: `messages` is not a list of objects"),
+        ("a.jsonl", b'{"messages": [{"role": "user", "content": null}]}', "line 1: a turn is not a text"),
         ("a.jsonl", b"\xff", "line 1: not UTF-8"),
         ("a.jsonl", b"", "no contexts"),
         ("a.csv", b"turns\n[1", "line 2: `turns` is '[1', expected a list as JSON"),
@@ -220,3 +223,46 @@ def test_places_that_cannot_be_written_are_refused_before_any_work(
     with pytest.raises(ContextError, match="cannot be read"):
         run(tmp_path / "none.jsonl", tmp_path / "out.jsonl", bot)
     assert bot.asked == []
+
+
+def test_messages_are_turns_without_what_the_system_says(tmp_path: Path) -> None:
+    talk = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]
+    jsonl, csv_file = tmp_path / "a.jsonl", tmp_path / "a.csv"
+    jsonl.write_text(json.dumps({"messages": talk}), encoding="utf-8")
+    with csv_file.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["messages"], [], [json.dumps(talk)]])
+    assert [(line.number, line.turns) for line in read_contexts(jsonl)] == [(1, ["hello"])]
+    assert [(line.number, line.turns) for line in read_contexts(csv_file)] == [(3, ["hello"])]
+
+
+class Strict(Echo):
+    """Takes turns of five letters at most, and no seed 9."""
+
+    def check(self, request: ReplyRequest) -> None:
+        """Refuse the rest."""
+        if any(len(turn) > 5 for turn in request.turns):
+            raise RequestError("turn 0 is long", "turns")
+        if request.seed == 9:
+            raise RequestError("seed is 9", "seed")
+
+
+def test_a_line_that_cannot_be_answered_is_named_before_any_is(tmp_path: Path) -> None:
+    source, target, bot = tmp_path / "in.jsonl", tmp_path / "out.jsonl", Strict()
+    source.write_text('{"text": "hello"}\n\n{"text": "good morning"}\n', encoding="utf-8")
+    with pytest.raises(ContextError, match=r"in\.jsonl, line 3: turn 0 is long"):
+        run(source, target, bot)
+    source.write_text('{"text": "hello"}\n', encoding="utf-8")
+    with pytest.raises(RequestError, match=r"^seed is 9$"):  # no line's fault, but the settings'
+        run(source, target, bot, seed=9)
+    assert bot.asked == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+@pytest.mark.parametrize("later", [[], [5000, 0.5], [5000, "five"]])
+def test_a_column_whose_type_changes_far_down_keeps_its_values(tmp_path: Path, later: list[object]) -> None:
+    """Parquet is written 4096 rows at a time, and every part must have one type."""
+    pytest.importorskip("pyarrow")
+    values: list[object] = [*range(4096), *later]
+    write_rows(tmp_path / "out.parquet", lambda: iter([json.dumps({"value": value}) for value in values]))
+    found = [row["value"] for row in rows(tmp_path / "out.parquet")]
+    assert ([json.loads(value) for value in found] if later[1:] == ["five"] else found) == values

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from chatbot.bot import Bot
-from chatbot.errors import RequestError
+from chatbot.errors import RejoinderError, RequestError
+from chatbot.messages import Event, Failed
 from chatbot.request import Decoding, ReplyRequest
 from chatbot.terminal import converse
 
@@ -69,6 +70,17 @@ def test_the_best_of_several_comes_whole(bot: Bot) -> None:
 def test_what_cannot_be_met_is_said(bot: Bot) -> None:
     with pytest.raises(RequestError, match="best_of"):
         say(bot, "hello", best_of=0)
+
+
+def test_a_model_that_fails_ends_the_conversation_with_a_reason(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> list[Event]:
+        return [Failed(0, "broken", "RuntimeError")]
+
+    monkeypatch.setattr(bot, "step", fail)
+    with pytest.raises(RejoinderError, match=r"^the model failed at this message \(RuntimeError\)$"):
+        say(bot, "hello")
+    monkeypatch.undo()
+    assert "".join(say(bot, "hello")).endswith("\n"), "nothing is left in work"
 
 
 def test_the_command_answers_what_is_piped_in() -> None:

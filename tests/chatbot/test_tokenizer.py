@@ -1,4 +1,5 @@
 import contextlib
+import json
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,16 @@ def test_a_damaged_file_is_an_error_or_loads(tmp_path_factory: pytest.TempPathFa
 
     with contextlib.suppress(TokenizerError):
         Tokenizer.load(path).encode("a cat 你")
+
+
+def test_a_token_of_no_bytes_is_refused(tmp_path: Path) -> None:
+    """Bytes are written as printable letters; a space is none of them."""
+    path = tmp_path / "tokenizer.json"
+    Tokenizer.train(["hello"], 262).save(path)
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    last = max(tree["model"]["vocab"], key=tree["model"]["vocab"].get)
+    tree["model"]["vocab"]["a b"] = tree["model"]["vocab"].pop(last)
+    tree["model"]["merges"] = []
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.raises(TokenizerError, match="is 'a b', which stands for no bytes"):
+        Tokenizer.load(path)

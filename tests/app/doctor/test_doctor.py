@@ -11,9 +11,10 @@ import pytest
 
 from app.database import open_engine
 from app.doctor.commands import doctor
-from app.doctor.installation import look_at_packages
+from app.doctor.installation import look_at_devices, look_at_packages, look_at_python
 from app.migration import migrate_database
 from app.settings import Settings
+from chatbot.machine import Machine
 from tests.app.conftest import Serving
 from tests.app.fakes import FakeBot, app_of
 
@@ -152,3 +153,42 @@ def test_packages_below_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         "missing: uvicorn",
     )
     assert found["packages for training"].status == "ok"
+
+
+def test_a_missing_package_of_the_core_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import metadata
+
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "safetensors":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    [core] = [one for one in look_at_packages() if one.name == "packages for the core"]
+    assert (core.status, core.found) == ("fail", "missing: safetensors")
+    assert core.advice == "pip install --upgrade rejoinder"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "built_for", "status", "said"),
+    [
+        (("NVIDIA H100, 80 GiB",), "12.8", "ok", "NVIDIA H100, 80 GiB"),
+        ((), "12.8", "warn", "torch is built for CUDA 12.8 and sees no GPU"),
+        ((), "cpu", "ok", "cpu"),
+    ],
+)
+def test_what_there_is_to_compute_with(
+    monkeypatch: pytest.MonkeyPatch, gpus: tuple[str, ...], built_for: str, status: str, said: str
+) -> None:
+    monkeypatch.setattr("chatbot.machine.look_at_machine", lambda: Machine("2.11", 8, gpus, built_for))
+    found = {one.name: one for one in look_at_devices("auto")}
+    assert (found["devices"].status, found["devices"].found) == (status, said)
+
+
+def test_a_python_that_no_test_ran_with_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look_at_python().status == "ok"
+    monkeypatch.setattr("app.doctor.installation.NEWEST_PYTHON", (3, 10))
+    found = look_at_python()
+    assert (found.status, "tests ran with Python 3.11" in (found.advice or "")) == ("warn", True)

@@ -128,6 +128,23 @@ def test_what_is_refused_leaves_nothing_behind(start: Callable[..., TestClient],
     assert len(list((tmp_path / "files").iterdir())) == 1
 
 
+def test_fields_are_few_short_and_sent_once(start: Callable[..., TestClient], bot: FakeBot, tmp_path: Path) -> None:
+    client = start(bot)
+    twice = [("purpose", (None, "batch")), ("purpose", (None, "batch")), ("file", ("a", LINE))]
+    found = refused(client.post("/v1/files", files=twice))
+    assert (found["param"], found["message"]) == ("purpose", "purpose: was sent twice")
+    assert "longer than 1024 bytes" in refused(upload(client, purpose="b" * 2000))["message"]
+    assert list((tmp_path / "files").glob("*")) == []
+
+
+def test_a_file_of_several_pieces_comes_back_whole(start: Callable[..., TestClient], bot: FakeBot) -> None:
+    client = start(bot, max_file_bytes=4 * 2**20)
+    content = b"".join(b"%07d\n" % i for i in range(400_000))  # 3.2 MB; it is written a MiB at a time
+    stored = upload(client, content).json()
+    assert stored["bytes"] == len(content)
+    assert client.get(f"/v1/files/{stored['id']}/content").content == content
+
+
 def test_other_bodies_keep_their_limit(start: Callable[..., TestClient], bot: FakeBot) -> None:
     client = start(bot, max_body_bytes=1000)
     assert upload(client, b"x" * 50_000).status_code == 200

@@ -48,3 +48,8 @@ def test_a_forest_plot_draws_points_and_intervals_where_they_stand() -> None:
     assert "<b>" not in svg
     assert "title &#34;x&#34;" in svg
     assert "style=" not in svg
+
+
+def test_a_forest_plot_without_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs rows"):
+        forest_plot([], "nothing")

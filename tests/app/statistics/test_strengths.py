@@ -29,6 +29,15 @@ def test_without_systems_there_are_no_strengths() -> None:
     assert fit_strengths(np.zeros((0, 0))).shape == (0,)
 
 
+def test_what_cannot_be_fitted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = np.array([[[0.0, 30.0], [1.0, 0.0]]] * 3)
+    with pytest.raises(ValueError, match="with a prior only"):
+        fit_many(tables, prior=0.0)
+    monkeypatch.setattr("app.statistics.strengths._STEPS", 1)
+    with pytest.raises(ValueError, match="3 of 3 tables did not converge in 1 steps"):
+        fit_many(tables)
+
+
 def test_choix_agrees_without_a_prior() -> None:
     choix = pytest.importorskip("choix")
     rng = np.random.default_rng(1)

@@ -144,3 +144,16 @@ def test_a_precision_that_strays_too_far_is_refused_and_never_chosen() -> None:
     assert divergence(model, NarrowGenerator(model, "int8"), CONTEXT_TOKENS) > FARTHEST
     with pytest.raises(RejoinderError, match="strays"):
         choose_precision(model, CONTEXT_TOKENS, "cpu", "int8")
+
+
+def test_a_precision_that_this_build_of_torch_has_not_is_refused_and_never_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def without_kernel(*_: object) -> float:
+        raise RuntimeError("Didn't find engine for operation quantized::linear_prepack NoQEngine")
+
+    monkeypatch.setattr("chatbot.engine.precision.divergence", without_kernel)
+    model = small("recurrent")
+    with pytest.raises(RejoinderError, match="precision int8 cannot be had here: Didn't find engine"):
+        choose_precision(model, CONTEXT_TOKENS, "cpu", "int8")
+    assert choose_precision(model, CONTEXT_TOKENS, "cpu", "auto") == (model, "fp32")

@@ -75,3 +75,14 @@ def test_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -
     assert logits.shape == (2, model.vocabulary_size)
     assert calls == [2, 2, 2]  # tried once, then never again
     assert "this cannot be recorded" in caplog.text
+
+
+@torch.inference_mode()
+def test_shapes_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatbot.engine.traced._MOST", 2)
+    model = NarrowGenerator(generator("recurrent"), "int8")
+    for rows in (1, 2, 3, 1):
+        context = torch.full((rows, 16), TURN)
+        found, expected = model.encode(context).parts(), model._trunk.encode(context).parts()
+        assert all(torch.equal(one.tensor, other.tensor) for one, other in zip(found, expected, strict=True))
+    assert len(model._encode._records._by_shapes) == 2

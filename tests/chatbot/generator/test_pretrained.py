@@ -1,7 +1,10 @@
 """Pretrained generators beside the laws that all generators keep: what learns, what is shared, what is refused."""
 
+from typing import Any
+
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM
 
@@ -29,6 +32,26 @@ def loss(model: PretrainedGenerator) -> Tensor:
 @pytest.mark.parametrize("adapters", [Adapters(4, 8), None])
 def test_our_way_of_reading_gives_the_librarys_own_logits(make: Make, adapters: Adapters | None) -> None:
     check_understood(pretrained(make, adapters))
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("Gemma2", {"final_logit_softcapping": 2.0, "head_dim": 8}),
+        ("Granite", {"logits_scaling": 4.0}),
+        ("Cohere", {"logit_scale": 0.25}),
+    ],
+)
+def test_logits_are_scaled_as_the_library_scales_them(kind: str, more: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shared = {"vocab_size": 37, "eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 1, "initializer_range": 0.3}
+    settings = getattr(transformers, f"{kind}Config")(**sizes, **shared, **more, num_key_value_heads=2)
+    made = getattr(transformers, f"{kind}ForCausalLM")(settings)
+    library = {k: 0.0 if "drop" in k else v for k, v in json_ready(made.config).items()}
+    config = LanguageModelConfig("causal", library, "float32", 37, (1,), 1, (), plain_layout((), 1))
+    found = LanguageModel.build(config, dict(made.state_dict()), "here", "cpu")
+    check_understood(PretrainedGenerator(found, None, CONTEXT_TOKENS, REPLY_TOKENS))
 
 
 def test_a_model_whose_positions_are_not_understood_is_refused() -> None:
@@ -190,3 +213,10 @@ def test_a_description_of_an_unknown_model_is_refused_and_runs_nothing() -> None
     tree["library"] = {"model_type": "of_our_own", "auto_map": {"AutoModelForCausalLM": "evil.Model"}}
     with pytest.raises(LanguageModelError, match="'of_our_own' is no model that transformers knows"):
         LanguageModel.build(LanguageModelConfig.from_tree(tree), {}, "here", "cpu")
+
+
+def test_a_context_encoded_to_learn_from_whole_replies_cannot_be_stepped_from() -> None:
+    model = pretrained("t5", None).train()
+    context = padded([[5, 6, TURN]])
+    with pytest.raises(RuntimeError, match="encoded while learning cannot be stepped from"):
+        model.step(model.encode(context), torch.tensor([START]))

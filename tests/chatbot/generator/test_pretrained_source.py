@@ -1,12 +1,13 @@
 """Where language models come from, and what is said when there is none."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForMaskedLM, ByT5Tokenizer
 
 from chatbot.errors import LanguageModelError
 from chatbot.generator.pretrained import Adapters, PretrainedGenerator, check_understood
@@ -99,4 +100,19 @@ def test_a_missing_library_says_what_to_install(missing: str, monkeypatch: pytes
     with pytest.raises(
         LanguageModelError, match=rf"needs {missing}, which is not here: pip install 'rejoinder\[pretrained\]'"
     ):
+        fetch(tmp_path)
+
+
+def test_a_tokenizer_that_is_a_program_cannot_be_taken_over(tmp_path: Path) -> None:
+    network("t5", 384).save_pretrained(tmp_path)
+    ByT5Tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(LanguageModelError, match=r"its tokenizer has no tokenizer\.json"):
+        fetch(tmp_path)
+
+
+def test_a_decoder_must_have_a_beginning(tmp_path: Path) -> None:
+    config = save_language_model(tmp_path, "bart") / "config.json"
+    tree = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps({**tree, "decoder_start_token_id": None}), encoding="utf-8")
+    with pytest.raises(LanguageModelError, match="does not say what the decoder begins with"):
         fetch(tmp_path)

@@ -66,3 +66,10 @@ def test_of_a_prompt_too_long_the_opening_and_the_end_are_kept() -> None:
 def test_what_is_no_layout_says_so(template: str | None, turns: Turns, causal: bool, said: str) -> None:
     with pytest.raises(LanguageModelError, match=said):
         layout_of(hf_tokenizer(template), turns, causal=causal)
+
+
+def test_a_tokenizer_without_an_end_is_refused() -> None:
+    endless = hf_tokenizer()
+    endless.eos_token = None
+    with pytest.raises(LanguageModelError, match="tokenizer names no end token"):
+        layout_of(endless, "plain", causal=True)

@@ -88,3 +88,11 @@ def test_limits_and_tokenizers_must_fit(bundles: Path, corpus: Path, tmp_path: P
     foreign = make_bundle(tmp_path / "foreign", tmp_path / "tokenizer.json")
     with pytest.raises(RunError, match="another tokenizer"):
         common_limits([SystemSpec("d", foreign)], data)
+
+
+def test_a_bundle_without_limits_or_tokenizer_is_incomplete(bundles: Path, corpus: Path, tmp_path: Path) -> None:
+    data = PreparedDataset.open(corpus)
+    broken = Path(shutil.copytree(bundles / "gan" / "bundle", tmp_path / "broken"))
+    (broken / "tokenizer.json").unlink()
+    with pytest.raises(BundleError, match=r"broken: incomplete bundle \(.*tokenizer\.json"):
+        common_limits([SystemSpec("a", broken)], data)

@@ -87,3 +87,18 @@ def test_the_experiment_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert not any(line.startswith(("adversarial", "discriminator: step", "raters")) for line in said)
     with pytest.raises(RunError, match="another experiment"):
         feedback_experiment(replace(options, tested=13), [0], out, lambda stage, share, line: None)
+
+
+def test_parts_of_another_experiment_are_left_alone(tmp_path: Path) -> None:
+    out, parts = tmp_path / "result.json", tmp_path / "result.parts"
+    parts.mkdir()
+    for found in ("{}", None):  # None: something is in the way that is no directory
+        if found is None:
+            (parts / "options.json").unlink()
+            parts.rmdir()
+            parts.write_text("in the way", encoding="utf-8")
+        else:
+            (parts / "options.json").write_text(found, encoding="utf-8")
+        with pytest.raises(RunError, match="another experiment" if found else "cannot be used"):
+            feedback_experiment(QUICK, [0], out, lambda stage, share, line: None)
+    assert not out.exists()
