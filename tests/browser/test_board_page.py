@@ -86,7 +86,8 @@ def test_a_judged_study(
         assert page.get_by_text(words["side"]).is_visible()
         assert page.get_by_text(words["length"]).is_visible()
         assert page.get_by_text(words["aa"]).is_visible()
-        assert page.get_by_text(words["aa_none"]).count() == 0
+        # Whether anybody met an A/A pair is a matter of chance: six contexts, each met once.
+        assert page.get_by_text(words["aa_none"]).count() == (results["aa"] is None)
     assert page.get_by_text(words["agreement"]).first.is_visible()
     page.screenshot(path=screenshots / f"board-{kind}-{language}-{width}.png", full_page=True)
     assert fits(page)
