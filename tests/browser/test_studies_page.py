@@ -129,7 +129,7 @@ def test_a_draft_a_link_and_an_end_that_are_sent_twice(serve: Callable, visit: C
 
 @CROSS
 def test_all_items_can_be_looked_through_without_script(
-    serve: Callable, visit: Callable, violations: Callable, language: str, width: int
+    serve: Callable, visit: Callable, violations: Callable, screenshots: Path, language: str, width: int
 ) -> None:
     words = WORDS[language]
     page = visit(f"{serve(FakeBot('mle')).url}/studies", script=False, width=width, language=language)
@@ -157,6 +157,7 @@ def test_all_items_can_be_looked_through_without_script(
     page.locator(".item summary").nth(3).click()
     page.locator(".item[open]").get_by_role("button", name=words["withdraw"]).click()
     page.locator(".item .chip", has_text=words["withdrawn"]).wait_for()  # and it is still this page of them
+    page.screenshot(path=screenshots / f"study-{language}-{width}-items.png", full_page=True)
     assert page.locator(".item").count() == 10
     first.click()
     page.wait_for_url("**/studies/many#items")
