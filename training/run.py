@@ -153,5 +153,14 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # torch.save tells a full disk in its own words
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-        raise RunError(f"{path}: cannot be written ({reason}); continue the run with --resume") from error
+        raise RunError(f"{path}: cannot be written ({_reason(error)}); continue the run with --resume") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return the system's words for what went wrong, which torch hides behind its own or swallows."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return f"most likely: No space left on device; torch says: {str(error).splitlines()[0]}"
