@@ -18,6 +18,7 @@ from torch import Tensor
 from chatbot.whole_file import whole_file
 from training.errors import ConfigError, RunError
 from training.precision import Precision, choose_precision
+from training.run import write_atomically
 from training.synthetic.cnn import ConvolutionalDiscriminator
 from training.synthetic.likelihood import PAPER, LikelihoodSettings, maximum_likelihood
 from training.synthetic.lstm import SequenceModel, sequence_nll
@@ -105,9 +106,7 @@ class SeedRun:
         part, model = self._train(system, rng)
         part |= {"system": system, "seed": self.seed, "seconds": time.monotonic() - self._started}
         save_file(model.state_dict(), self._weights(system))
-        fresh = file.with_suffix(".fresh")
-        fresh.write_text(json.dumps(part), encoding="utf-8")
-        fresh.rename(file)
+        write_atomically(file, json.dumps(part).encode())
         return part
 
     def _train(self, system: System, rng: torch.Generator) -> tuple[dict[str, Any], SequenceModel]:

@@ -83,16 +83,16 @@ class PublishedSeqGAN:
         `watch` sees G before every set of D's pretraining, before the first round, and at the schedule's cadence;
         `keep` is called behind each set and round, and may store `state_dict`.
         """
+        plan = self.schedule
         if self.number == self._first:
             watch(self.number, self.generator, self.judge_accuracy())
-        while self.number < self.schedule.rounds:
+        while self.number < plan.rounds:
             metrics = {}
             if self.number < 0:
                 self.teach_judge()
             else:
                 metrics = self.round()
             self.number += 1
-            plan = self.schedule
             if self.number <= 0 or self.number % plan.evaluate_every == 0 or self.number == plan.rounds:
                 watch(self.number, self.generator, metrics | self.judge_accuracy())
             keep()
