@@ -29,6 +29,20 @@ export async function post(address, { body, accept = "application/json", headers
   return response;
 }
 
+/** Return the object that a frame holds; throws a Cut where there is none: something on the way has cut into the stream. */
+function read(content) {
+  let found;
+  try {
+    found = JSON.parse(content);
+  } catch {
+    throw new Cut();
+  }
+  if (typeof found !== "object" || found === null) {
+    throw new Cut();
+  }
+  return found;
+}
+
 /** Yield the JSON of each event until [DONE]; throws a Refusal for an error frame, a Cut when the connection breaks. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -53,7 +67,7 @@ export async function* events(response) {
       if (content === "[DONE]") {
         return;
       }
-      const event = JSON.parse(content);
+      const event = read(content);
       if (event.error) {
         throw refusal(event.error);
       }
