@@ -102,6 +102,18 @@ def test_without_script(serve: Callable, visit: Callable, screenshots: Path) -> 
     page.get_by_role("heading", name=words["welcome"]).wait_for()
 
 
+def test_an_opener_leaves_what_was_typed(serve: Callable, visit: Callable) -> None:
+    page = visit(serve(FakeBot()).url)
+    box = page.get_by_label("Message")
+    box.fill("half a sent")
+    page.get_by_role("button", name=WORDS["en"]["opener_2"]).click()
+    page.locator(".turn.reply:not(.pending)").wait_for()
+    assert page.locator(".log .turn .text").first.inner_text() == WORDS["en"]["opener_2"]
+    assert box.input_value() == "half a sent"
+    page.reload()
+    assert box.input_value() == "half a sent"
+
+
 def test_the_language_can_be_changed_in_mid_conversation(serve: Callable, visit: Callable) -> None:
     page = visit(serve(FakeBot()).url)
     page.get_by_label("Message").fill("hello")

@@ -75,7 +75,7 @@ class CountingOptions:
     )  # fmt: skip
     adversarial: AdversarialConfig = field(
         default_factory=lambda: AdversarialConfig(
-            steps=600, contexts=32, samples=8, credit="final", learning_rate=2e-3, kl_target=0.1, teacher_forcing=0.1
+            steps=1800, contexts=32, samples=8, credit="final", learning_rate=1e-3, kl_target=0.05, teacher_forcing=0.1
         )
     )
     temperatures: tuple[float, ...] = (0.9, 0.8, 0.7)

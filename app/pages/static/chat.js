@@ -15,7 +15,7 @@ if (composer) {
 
   composer.addEventListener("submit", (event) => {
     event.preventDefault();
-    say(message.value);
+    send(message.value);
   });
   composer.querySelector(".stop").addEventListener("click", () => working?.abort());
   composer.elements.private.addEventListener("change", protect);
@@ -36,7 +36,9 @@ if (composer) {
 
   document.querySelector(".openers")?.addEventListener("submit", (event) => {
     event.preventDefault();
-    say(event.submitter.value);
+    if (!working) {
+      say(event.submitter.value);
+    }
   });
 
   log.addEventListener("submit", (event) => {
@@ -72,19 +74,24 @@ function saveDraft() {
   keep(conversation.value, box.checked ? "" : message.value);
 }
 
-/** Send what is in the box. */
-async function say(text) {
+/** Send what is in the box; it is empty while the message is out, and has it again if that fails. */
+function send(text) {
   if (!text.trim() || working) {
     return;
   }
-  const fields = new URLSearchParams(new FormData(composer));
-  fields.set("message", text);
   const typed = (words) => {
     composer.elements.message.value = words;
     saveDraft();
   };
   typed("");
-  await converse("/chat", fields, text, [], () => typed(text));
+  say(text, () => typed(text));
+}
+
+/** Send `text` as the next message. */
+async function say(text, restore = () => {}) {
+  const fields = new URLSearchParams(new FormData(composer));
+  fields.set("message", text);
+  await converse("/chat", fields, text, [], restore);
 }
 
 /** Send a changed message in the place of an old one: what follows it goes. */
