@@ -6,7 +6,7 @@ which are the same thing around the route's function.
 
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -194,24 +194,26 @@ class Database:
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """Return what `work` returns for a session whose changes are never kept; runs in a thread."""
-
-        def run() -> T:
-            with self._at_work(), self.reading() as session:
-                return work(session)
-
-        return await to_thread.run_sync(run)
+        return await self._in_thread(work, self.reading)
 
     async def write(self, work: Callable[[Session], T]) -> T:
         """Return what `work` returns once its changes are committed; runs in a thread.
 
         Raises what `work` raises, and nothing is kept then.
         """
+        return await self._in_thread(work, self.writing, self._writers)
 
+    async def _in_thread(
+        self,
+        work: Callable[[Session], T],
+        unit: Callable[[], AbstractContextManager[Session]],
+        limiter: CapacityLimiter | None = None,
+    ) -> T:
         def run() -> T:
-            with self._at_work(), self.writing() as session:
+            with self._at_work(), unit() as session:
                 return work(session)
 
-        return await to_thread.run_sync(run, limiter=self._writers)
+        return await to_thread.run_sync(run, limiter=limiter)
 
     def tell_of_new(self, table: type[T], hear: Callable[[T], None]) -> None:
         """Call `hear` with each row of `table` that a session adds, once it is committed."""
