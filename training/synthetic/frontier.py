@@ -44,18 +44,20 @@ def nll_oracle_at(curve: Curve, nll_gen: float) -> float:
 def outside(curves: Sequence[Curve], point: Point) -> float:
     """Return by how much NLL_oracle of the best of `curves` at the point's NLL_gen is above the point's, in nats.
 
-    Positive: the point lies outside the frontier. Where no curve reaches the point's NLL_gen on the low side (the point
-    knows more of the language than any of them), the point of the frontier with the lowest NLL_gen is taken, which
-    favours the frontier. nan where the point lies beyond all curves on the high side.
+    Positive: the point lies outside the frontier. What a curve reaches at a lower NLL_gen counts as reached at the
+    point's, too: it knows more of the language. Where no curve reaches the point's NLL_gen on the low side (the point
+    knows more than any of them), the point of the frontier with the lowest NLL_gen is taken, which favours the
+    frontier. nan where all curves end before the point's NLL_gen, and none has reached its NLL_oracle by then.
     """
-    at = [nll_oracle_at(curve, point.nll_gen) for curve in curves]
-    known = [value for value in at if not math.isnan(value)]
-    if known:
-        return min(known) - point.nll_oracle
     everyone = [p for curve in curves for p in curve]
-    if everyone and point.nll_gen < (best := min(everyone, key=lambda p: p.nll_gen)).nll_gen:
-        return best.nll_oracle - point.nll_oracle
-    return math.nan
+    if not everyone:
+        return math.nan
+    passing = [value for curve in curves if not math.isnan(value := nll_oracle_at(curve, point.nll_gen))]
+    knowing = [p.nll_oracle for p in everyone if p.nll_gen <= point.nll_gen]
+    if not knowing:
+        return min(everyone, key=lambda p: p.nll_gen).nll_oracle - point.nll_oracle
+    gain = min(passing + knowing) - point.nll_oracle
+    return gain if passing or gain <= 0 else math.nan
 
 
 @dataclass(frozen=True)

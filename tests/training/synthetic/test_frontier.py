@@ -34,6 +34,14 @@ def test_knowing_more_than_anybody_is_measured_from_the_best_known_point() -> No
     assert outside([TEMPERED], Point(7.4, 9.6)) == pytest.approx(0.1)
 
 
+def test_what_is_worse_in_both_is_not_outside() -> None:
+    """Even where the only curve that passes is a worse one: cooled likelihood ends at 8.0, and has 8.1 there."""
+    passing = [Point(8.5, 9.1), Point(9.5, 9.0)]
+    assert outside([TEMPERED, passing], Point(9.0, 8.8)) == pytest.approx(-0.7)
+    assert outside([TEMPERED], Point(9.0, 8.8)) == pytest.approx(-0.7)
+    assert outside([TEMPERED, passing], Point(9.0, 8.0)) == pytest.approx(0.1)
+
+
 def test_beyond_everybody_nothing_is_said() -> None:
     assert math.isnan(outside([TEMPERED], Point(9.0, 5.0)))
     assert math.isnan(outside([], Point(9.0, 5.0)))
