@@ -53,9 +53,9 @@ class ReplyText:
         end = len(text)
         if self._stop:
             start = max(0, self._told - self._longest)
-            found = [position for stop in self._stop if (position := text.find(stop, start)) >= 0]
-            if found:
-                end, self.stopped = min(found), True
+            found = [(at + len(stop), at) for stop in self._stop if (at := text.find(stop, start)) >= 0]
+            if found:  # the first to be complete, so that it is the same however many tokens come at once
+                end, self.stopped = min(found)[1], True
             elif not final:
                 end -= self._begun_stop(text)
         self.text = text[:end]
