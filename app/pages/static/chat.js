@@ -36,9 +36,7 @@ if (composer) {
 
   document.querySelector(".openers")?.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!working) {
-      say(event.submitter.value);
-    }
+    say(event.submitter.value);
   });
 
   log.addEventListener("submit", (event) => {
@@ -97,7 +95,7 @@ async function say(text, restore = () => {}) {
 /** Send a changed message in the place of an old one: what follows it goes. */
 async function edit(form) {
   const text = form.elements.message.value;
-  if (!text.trim() || working) {
+  if (!text.trim()) {
     return;
   }
   const old = form.closest(".turn");
@@ -109,15 +107,15 @@ async function edit(form) {
 
 /** Have the last reply drawn anew. */
 async function again(form) {
-  if (working) {
-    return;
-  }
   const fields = settings(new URLSearchParams(new FormData(form)));
   await converse("/chat/again", fields, null, [form.closest(".turn")], () => {});
 }
 
-/** Have a reply written to the end of the log, in the place of the turns `replaced`, which come back if it fails. */
+/** Have a reply written to the end of the log, in the place of the turns `replaced`, which come back if it fails; one at a time. */
 async function converse(address, fields, text, replaced, restore) {
+  if (working) {
+    return;
+  }
   const welcome = document.querySelector("#welcome");
   const asked = text === null ? null : turn("#user-turn", text);
   const reply = turn("#reply-turn", "");
