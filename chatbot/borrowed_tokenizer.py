@@ -41,6 +41,42 @@ def borrow(native: str) -> Tokenizer:
     return tokenizer
 
 
+def give_back(tokenizer: Tokenizer) -> str:
+    """Return the `tokenizer.json` that `tokenizer` was borrowed from: its own ids and names, and what texts it takes.
+
+    What it put around texts and how it padded was given up on borrowing.
+    """
+    tree = json.loads(tokenizer.to_json())
+    model = tree["model"]
+    added = [entry for entry in tree["added_tokens"] if entry["id"] >= BORROWED_BY]
+    taken = {entry["content"] for entry in added}
+    if isinstance(model["vocab"], dict):
+        own = {piece: number - BORROWED_BY for piece, number in model["vocab"].items() if number >= BORROWED_BY}
+        taken |= own.keys()
+    else:
+        own = model["vocab"][BORROWED_BY:]
+        taken |= {piece for piece, _ in own}
+        model["unk_id"] -= BORROWED_BY
+    names = {}
+    for name in RESERVED:
+        other = f"<{name}>"
+        while f"<{other}>" in taken:
+            other = f"<{other}>"
+        names[other] = name
+
+    def renamed(content: str) -> str:
+        return names.get(content, content)
+
+    if isinstance(own, dict):
+        model["vocab"] = {renamed(piece): number for piece, number in own.items()}
+    else:
+        model["vocab"] = [[renamed(piece), score] for piece, score in own]
+    tree["added_tokens"] = [
+        {**entry, "id": entry["id"] - BORROWED_BY, "content": renamed(entry["content"])} for entry in added
+    ]
+    return json.dumps(tree, ensure_ascii=False)
+
+
 def _make_room(tree: dict[str, Any]) -> None:
     """Move all ids by BORROWED_BY and put the reserved tokens first; a token that has their name gets another."""
     model, added = tree["model"], tree["added_tokens"]

@@ -10,8 +10,10 @@ from chatbot.bundle import Bundle, load_bundle, save_bundle
 from chatbot.errors import ExportError
 from chatbot.export.ct2 import write_ctranslate2
 from chatbot.export.hf import write_hugging_face
+from chatbot.export.language_model import write_language_model
 from chatbot.export.onnx_graphs import write_onnx
 from chatbot.export.source import own_generator
+from chatbot.generator.pretrained import PretrainedGenerator
 
 
 def _write_compact(bundle: Bundle, directory: Path) -> None:
@@ -41,6 +43,23 @@ def export_bundle(directory: Path, target: str, out: Path) -> None:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ExportError(f"{out}: is there already, expected a new or an empty directory")
     bundle = load_bundle(directory)
+    write = _writer(bundle, target, directory)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        fresh.chmod(0o755)
+        write(bundle, fresh)
+        fresh.replace(out)
+    except ModuleNotFoundError as error:
+        raise ExportError(f"--to {target} needs the package {error.name}: pip install 'rejoinder[export]'") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _writer(bundle: Bundle, target: str, directory: Path) -> Callable[[Bundle, Path], None]:
+    """Return what writes this bundle for `target`. Raises ExportError where nothing can."""
+    if target == "hf" and isinstance(bundle.generator, PretrainedGenerator):
+        return write_language_model
     architecture = own_generator(bundle).trunk.config.architecture
     if target in _TRANSFORMERS_ONLY and architecture != "transformer":
         possible = [name for name in _WRITERS if name not in _TRANSFORMERS_ONLY]
@@ -48,16 +67,7 @@ def export_bundle(directory: Path, target: str, out: Path) -> None:
             f"{directory}: a {architecture} generator cannot be expressed as {target}, "
             f"expected --to {_either(possible)}"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        fresh.chmod(0o755)
-        _WRITERS[target](bundle, fresh)
-        fresh.replace(out)
-    except ModuleNotFoundError as error:
-        raise ExportError(f"--to {target} needs the package {error.name}: pip install 'rejoinder[export]'") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    return _WRITERS[target]
 
 
 def _either(names: Mapping[str, object] | list[str]) -> str:

@@ -104,7 +104,8 @@ def _chat_layout(tokenizer: Any) -> Layout:
     before_user = whole.partition(two)[2].partition(three)[0].removeprefix(after_model)
     opening = whole.partition(one)[0].removesuffix(before_user)
     first, second, third = (f"{before_user}{one}{after_user}", f"{before_model}{two}{after_model}", before_user + three)
-    if f"{opening}{first}{second}{third}{after_user}{cue}" != asked or not cue:
+    cued = bool(cue) or not before_model  # where a model's turns begin with something, a reply must begin behind it
+    if f"{opening}{first}{second}{third}{after_user}{cue}" != asked or not cued:
         raise LanguageModelError("the chat template does not put turn behind turn; set generator.turns=plain")
 
     def ids(text: str) -> tuple[int, ...]:

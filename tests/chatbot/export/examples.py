@@ -36,7 +36,14 @@ def lively(architecture: Architecture, tokenizer: Tokenizer) -> Bundle:
 
 def run_the_example(directory: Path) -> str:
     """Run the program that an export's README.md shows, as its reader would, and return what it prints."""
-    [code] = re.findall(r"```python\n(.*?)```", (directory / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", code, directory], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", the_example(directory), directory], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def the_example(directory: Path) -> str:
+    """Return the program that an export's README.md shows."""
+    [code] = re.findall(r"```python\n(.*?)```", (directory / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    return str(code)

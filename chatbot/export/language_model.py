@@ -1,0 +1,145 @@
+"""A reply generator on a pretrained language model as a directory of Hugging Face transformers: the model's own class
+and ids, adapters merged into its weights, and a chat template that puts turns together as it learnt them.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import torch
+
+from chatbot.borrowed_tokenizer import BORROWED_BY, give_back
+from chatbot.bundle import CARD, Bundle
+from chatbot.errors import ExportError
+from chatbot.export.source import language_model_generator
+from chatbot.generator.language_model import LanguageModelConfig
+from chatbot.generator.pretrained import PretrainedGenerator
+from chatbot.generator.prompt import Layout
+from chatbot.request import Decoding
+
+_TEMPLATE: Final = (
+    "{{ OPENING }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ BEFORE_USER + (message['content'] | trim) + AFTER_USER }}{% elif message['role'] == 'assistant' %}"
+    "{{ BEFORE_MODEL + (message['content'] | trim) + AFTER_MODEL }}{% else %}"
+    "{{ raise_exception('found the role ' + message['role'] + ', expected user or assistant') }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ CUE }}{% endif %}"
+)
+_SAID: Final = (["hello"], ["Hi, how are you?", "I'm fine. You?", "也很好！ Thanks :)"])
+"""Dialogues whose prompts are compared: one turn, and turns of both sides."""
+_AGREES: Final = "The template gives the very ids that the model learnt with."
+_DIFFERS: Final = (
+    "**Where turns meet, this tokenizer gives other ids than those that the model learnt with**: there, each turn was "
+    "encoded by itself. Replies are close to what they were, and not the same."
+)
+
+
+def write_language_model(bundle: Bundle, directory: Path) -> None:
+    """Write model, tokenizer, generation config and card into `directory`.
+
+    Raises ExportError where an adapter cannot be merged.
+    """
+    generator = language_model_generator(bundle)
+    config = generator.trunk.config
+    tokenizer = _tokenizer(bundle, config)
+    network = _merged(generator)
+    network.generation_config = _generation(generator)
+    network.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    causal = config.kind == "causal"
+    usage = Template(
+        files("chatbot.export").joinpath("language_model_usage.md").read_text(encoding="utf-8")
+    ).substitute(
+        auto="AutoModelForCausalLM" if causal else "AutoModelForSeq2SeqLM",
+        begin='inputs["input_ids"].shape[1]' if causal else "0",
+        context=generator.context_tokens,
+        prompts=_AGREES if _prompts_agree(bundle, config.layout, tokenizer) else _DIFFERS,
+    )
+    (directory / CARD).write_text(f"{bundle.card.rstrip()}\n\n{usage}".lstrip(), encoding="utf-8")
+
+
+@torch.no_grad()
+def _merged(generator: PretrainedGenerator) -> Any:
+    """Return the library's model with what the adapters add in its own weights."""
+    network = generator.trunk.network
+    if generator.adapters is None:
+        return network
+    layers: Any = import_module("peft.tuners.lora")  # partly typed
+    whole = generator.language_model.twin(sharing=False)
+    owners = Counter(id(parameter) for _, parameter in whole.named_parameters(remove_duplicate=False))
+    for name, module in network.named_modules():
+        if not isinstance(module, layers.LoraLayer):
+            continue
+        weight = whole.get_submodule(name).weight
+        if owners[id(weight)] > 1:
+            raise ExportError(f"the adapter on {name} cannot be merged: another layer has the same weights")
+        for adapter in module.active_adapters:
+            weight += module.get_delta_weight(adapter).to(weight.dtype)
+    return whole
+
+
+def _generation(generator: PretrainedGenerator) -> Any:
+    """Return how the directory writes by itself: as a bundle does."""
+    transformers: Any = import_module("transformers")
+    plain, config = Decoding(), generator.trunk.config
+    end = config.layout.end
+    written = (end, config.start) if config.begun else (end,)
+    settings: dict[str, Any] = {}
+    if config.kind == "encoder-decoder":
+        settings["decoder_start_token_id"] = config.begun[0] if config.begun else config.start
+        settings["forced_bos_token_id"] = config.start if config.begun else None
+    return transformers.GenerationConfig(
+        **settings,
+        eos_token_id=end,
+        pad_token_id=end,
+        max_new_tokens=generator.reply_tokens + len(config.begun),  # what is forced is counted there
+        min_new_tokens=plain.min_tokens + len(config.begun),
+        suppress_tokens=[i for i in config.never if i not in written] or None,
+        do_sample=True,
+        temperature=plain.temperature,
+        top_k=0,
+    )
+
+
+def _tokenizer(bundle: Bundle, config: LanguageModelConfig) -> Any:
+    """Return the language model's tokenizer with its own ids, as a `transformers.PreTrainedTokenizerFast`."""
+    transformers: Any = import_module("transformers")
+    tokenizers: Any = import_module("tokenizers")
+    own = tokenizers.Tokenizer.from_str(give_back(bundle.tokenizer))
+    end = own.id_to_token(config.layout.end)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=own,
+        eos_token=end,
+        pad_token=end,
+        chat_template=_template(config.layout, own),
+        truncation_side="left",
+        padding_side="left" if config.kind == "causal" else "right",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def _template(layout: Layout, own: Any) -> str:
+    written = _TEMPLATE
+    for name in ("opening", "before_user", "after_user", "before_model", "after_model", "cue"):
+        text = own.decode(list(getattr(layout, name)), skip_special_tokens=False)
+        written = written.replace(name.upper(), json.dumps(text, ensure_ascii=False))
+    return written
+
+
+def _prompts_agree(bundle: Bundle, layout: Layout, tokenizer: Any) -> bool:
+    """Say whether the template and the tokenizer give the prompts that the generator knows."""
+
+    def theirs(turns: Sequence[str]) -> list[int]:
+        roles = ("user", "assistant")
+        chat = [{"role": roles[i % 2], "content": turn} for i, turn in enumerate(turns)]
+        return list(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)["input_ids"])
+
+    def ours(turns: Sequence[str]) -> list[int]:
+        return layout.prompt([[i - BORROWED_BY for i in bundle.tokenizer.encode(turn)] for turn in turns])
+
+    return all(theirs(turns) == ours(turns) for turns in _SAID)
