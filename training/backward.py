@@ -4,12 +4,13 @@ Li et al. 2016: a reply that would fit everything tells little of what was said 
 low. The model lives in the run as the bundle `backward`, and in the run state while it learns.
 """
 
-from chatbot.bundle import Bundle, Limits, load_bundle, save_bundle
-from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.bundle import AnyGenerator, Bundle, Limits, load_bundle, save_bundle
+from chatbot.generator.pretrained import PretrainedGenerator
 from training import ranks
 from training.batches import Batch
 from training.config import Config
 from training.loop import Cadence
+from training.models import make_generator
 from training.objectives.mle import MaximumLikelihood
 from training.session import BACKWARD, Session
 from training.turns import TurnedBatches, turned_round
@@ -23,11 +24,15 @@ def backward_cadence(config: Config) -> Cadence:
     return Cadence(max(1, round(share * mle.steps)), share * mle.minutes, mle.evaluate_every, config.save_every)
 
 
-def learn_backwards(session: Session) -> tuple[Seq2SeqGenerator, MaximumLikelihood]:
-    """Return a new model, of the generator's shape, and how it learns."""
-    config = session.config
-    limits = (config.data.context_tokens, config.data.reply_tokens)
-    model = Seq2SeqGenerator(config.generator.trunk(), session.tokenizer.vocabulary_size, *limits).to(session.device)
+def learn_backwards(session: Session) -> tuple[AnyGenerator, MaximumLikelihood]:
+    """Return a new model, of the generator's kind and shape, and how it learns.
+
+    Beside a pretrained generator it begins from the same language model; adapters of its own learn where those of the
+    generator do.
+    """
+    config, generator = session.config, session.generator
+    pretrained = generator.language_model if isinstance(generator, PretrainedGenerator) else None
+    model = make_generator(config, session.tokenizer.vocabulary_size, pretrained, None).to(session.device)
     split = session.data.split("train")
     batches = TurnedBatches(split, config.mle.batch, config.data, config.seed * 1000 + 3, session.device)
     return model, MaximumLikelihood(model, batches, config.mle, session.precision)
@@ -39,7 +44,7 @@ def turned_pairs(session: Session) -> list[Batch]:
     return [turned_round(batch, data.context_tokens, data.reply_tokens) for batch in session.probe.scored]
 
 
-def keep_backward(session: Session, model: Seq2SeqGenerator, step: int, metrics: dict[str, float]) -> None:
+def keep_backward(session: Session, model: AnyGenerator, step: int, metrics: dict[str, float]) -> None:
     """Write the model as the bundle `backward` of the run: rank 0 does, the others wait for it."""
     if ranks.number():
         ranks.wait()
@@ -52,8 +57,6 @@ def keep_backward(session: Session, model: Seq2SeqGenerator, step: int, metrics:
     ranks.wait()
 
 
-def load_backward(session: Session) -> Seq2SeqGenerator:
+def load_backward(session: Session) -> AnyGenerator:
     """Return the model that the stage has kept. Raises BundleError when it is not there."""
-    model = load_bundle(session.run.directory / BACKWARD, session.device).generator
-    assert isinstance(model, Seq2SeqGenerator)
-    return model
+    return load_bundle(session.run.directory / BACKWARD, session.device, session.generator).generator

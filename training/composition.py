@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from training.config import Config, Stage
+from training.config import RELAXED, Config, Stage
 from training.errors import ConfigError
 
 
@@ -104,7 +104,8 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
 def _check_pretrained(config: Config) -> None:
     generator = config.generator
     _expect(bool(generator.path or config.start), "generator.path", "a directory, a .gguf file or a name on the hub")
-    _expect(config.system == "cseqgan", "generator.architecture", f"one of our own with the system {config.system}")
+    possible = config.system not in RELAXED
+    _expect(possible, "generator.architecture", f"one of our own with the system {config.system}")
     _expect(generator.lora.rank > 0, "generator.lora.rank", "at least 1")
     _expect(generator.lora.alpha > 0, "generator.lora.alpha", "at least 1")
     _expect(generator.tuning == "lora" or not generator.bf16, "generator.bf16", "false with generator.tuning=full")

@@ -1,7 +1,7 @@
 """What a run is: one frozen tree of settings with their defaults. `composition` puts it together."""
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Final, Literal
 
 from chatbot.generator.pretrained import Adapters
 from chatbot.generator.prompt import Turns
@@ -10,6 +10,8 @@ from chatbot.generator.trunk import Architecture, TrunkConfig
 Stage = Literal["mle", "discriminator", "backward", "adversarial"]
 System = Literal["cseqgan", "gan", "wgan", "gumbel", "judged"]
 """What the adversarial stage is: see `training.systems`."""
+RELAXED: Final[tuple[System, ...]] = ("gan", "wgan", "gumbel")
+"""Systems whose gradient goes through D into the generator: both are of our own make, and both are looked into."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from chatbot.discriminator import Discriminator, final_logits
+from chatbot.bundle import AnyGenerator
+from chatbot.discriminator import PairDiscriminator, final_logits
 from chatbot.generator.interface import Generator, State
-from chatbot.generator.seq2seq import Seq2SeqGenerator
-from chatbot.tokenizer import PAD
+from chatbot.generator.pretrained import PretrainedGenerator
+from chatbot.tokenizer import PAD, TURN
 from training.config import JudgedConfig
 from training.losses import reply_mask, token_log_probabilities
 from training.rewards import sequence_reward
@@ -51,7 +52,7 @@ def information_flow(represent: Callable[[Tensor], Tensor], turn: Tensor, previo
     return -cosine.clamp(SMALLEST_COSINE, 1.0).log() * (previous != PAD).any(1)
 
 
-def coherence(reference: Generator, backward: Seq2SeqGenerator, context: Tensor, turn: Tensor) -> Tensor:
+def coherence(reference: Generator, backward: AnyGenerator, context: Tensor, turn: Tensor) -> Tensor:
     """Return log P(turn | context) / |turn| + log P_backward(last turn of the context | turn) / its length, [N].
 
     Never positive; the second term punishes what would fit every context (equation 3).
@@ -62,7 +63,7 @@ def coherence(reference: Generator, backward: Seq2SeqGenerator, context: Tensor,
 
 
 def human_likeness(
-    discriminator: Discriminator, context: Tensor, turn: Tensor, finished: Tensor, clip: float
+    discriminator: PairDiscriminator, context: Tensor, turn: Tensor, finished: Tensor, clip: float
 ) -> Tensor:
     """Return the frozen D's reward of each turn, [N]: see `sequence_reward`."""
     logits = [
@@ -85,8 +86,16 @@ def _mean_log_probability(model: Generator, state: State, reply: Tensor) -> Tens
     return token_log_probabilities(model, state, reply).sum(1) / reply_mask(reply).sum(1).clamp(min=1)
 
 
-def representation(model: Seq2SeqGenerator, turn: Tensor) -> Tensor:
-    """Return the mean of the encoder's states over the tokens of each turn [N, T], read alone: [N, D]."""
+def representation(model: AnyGenerator, turn: Tensor) -> Tensor:
+    """Return the mean of the encoder's states over the tokens of each turn [N, T], read alone: [N, D].
+
+    A language model reads the turn as what it says itself after silence: its prompt would be mostly what stands around
+    a turn, the same for all.
+    """
+    if isinstance(model, PretrainedGenerator):
+        silence = turn.new_full((len(turn), 1), TURN)
+        said = reply_mask(turn)[..., None]
+        return (model.hidden(model.encode(silence), turn).float() * said).sum(1) / said.sum(1).clamp(min=1)
     context = alone(turn, model.context_tokens)
     mask = (context != PAD)[..., None]
     return (model.trunk.read_context(context).float() * mask).sum(1) / mask.sum(1)
@@ -97,9 +106,9 @@ class Judge:
 
     def __init__(
         self,
-        reference: Seq2SeqGenerator,
-        backward: Seq2SeqGenerator | None,
-        discriminator: Discriminator,
+        reference: AnyGenerator,
+        backward: AnyGenerator | None,
+        discriminator: PairDiscriminator,
         dull: list[Tensor],
         config: JudgedConfig,
         clip: float,

@@ -14,7 +14,7 @@ from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.pretrained_bundle import LANGUAGE_MODEL
 from chatbot.pretrained_discriminator import HeadConfig, PretrainedDiscriminator
 from chatbot.tokenizer import Tokenizer
-from training.config import Config, GeneratorConfig
+from training.config import RELAXED, Config, GeneratorConfig
 from training.corpus.dataset import PreparedDataset
 from training.errors import ConfigError, RunError
 
@@ -26,9 +26,9 @@ def generator_config(config: Config, start: Bundle) -> GeneratorConfig:
     """
     own, given = config.generator, start.generator
     if isinstance(given, PretrainedGenerator):
-        if config.system != "cseqgan" or config.discriminator.from_generator:
+        if config.system in RELAXED or config.discriminator.from_generator:
             raise ConfigError(
-                f"start={config.start} holds a pretrained generator: expected the system cseqgan, and "
+                f"start={config.start} holds a pretrained generator: expected the system cseqgan or judged, and "
                 "discriminator.from_generator=false"
             )
         changed = {"tuning": "full"} if given.adapters is None else {"tuning": "lora", "lora": given.adapters}

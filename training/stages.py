@@ -9,7 +9,6 @@ from torch import nn
 
 from chatbot.bundle import AnyGenerator, load_bundle
 from chatbot.decoding import Sampled
-from chatbot.generator.seq2seq import Seq2SeqGenerator
 from training import ranks
 from training.backward import backward_cadence, keep_backward, learn_backwards, turned_pairs
 from training.config import Stage
@@ -54,6 +53,7 @@ class _StageWatch:
     def __init__(self, session: Session, stage: Stage, progress: Progress) -> None:
         self.session, self.stage, self.progress = session, stage, progress
         self.reference: AnyGenerator | None = None
+        self.backward: AnyGenerator | None = None
         self.start: Probe | None = None
         if stage != "mle":
             kept = session.run.directory / REFERENCE
@@ -76,7 +76,8 @@ class _StageWatch:
             cadence = Cadence(judge.steps, judge.minutes, judge.evaluate_every, config.save_every)
             return session.discrimination, cadence
         if self.stage == "backward":
-            self.models["backward"], learning = learn_backwards(session)
+            self.backward, learning = learn_backwards(session)
+            self.models["backward"] = self.backward
             return learning, backward_cadence(config)
         adversarial = config.adversarial
         assert self.reference is not None
@@ -108,8 +109,9 @@ class _StageWatch:
         return Verdict(metrics, broken)
 
     def _evaluate_backward(self, step: int) -> Verdict:
-        session, model = self.session, self.models["backward"]
-        assert isinstance(model, Seq2SeqGenerator)
+        session = self.session
+        assert self.backward is not None
+        model = self.backward
         nll = ranks.first(held_out_nll(model, turned_pairs(session), session.precision))
         if nll < self.progress.best:
             self.progress.best = nll

@@ -81,8 +81,6 @@ def _gumbel(session: Session, reference: AnyGenerator) -> AdversarialObjective:
 
 def _judged(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     adversarial, judged = session.config.adversarial, session.config.judged
-    generator, discriminator = _of_our_own(session)
-    assert isinstance(reference, Seq2SeqGenerator)
     backward = load_backward(session) if judged.coherence else None
     dull = likeliest_stock(reference, session.probe.answered.context, session.tokenizer, EASE_REPLIES)
     if judged.ease and not dull:
@@ -90,9 +88,9 @@ def _judged(session: Session, reference: AnyGenerator) -> AdversarialObjective:
         raise ConfigError(f"judged.ease: no dull reply fits into data.reply_tokens={limit}, expected more or ease 0")
     clip = adversarial.reward_clip
     return JudgedDialogues(
-        generator,
+        session.generator,
         reference,
-        Judge(reference, backward, discriminator, dull, judged, clip),
+        Judge(reference, backward, session.discriminator, dull, judged, clip),
         dullness_of(session.tokenizer),
         session.discrimination if judged.discriminator else None,
         session.batches(adversarial.contexts, 2),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from training.corpus.options import PrepareOptions
 from training.corpus.packing import SplitWriter
 from training.corpus.preparation import prepare
 from training.errors import ConfigError, RunError
+from training.judges import representation
 from training.losses import reply_mask, token_log_probabilities
 from training.objectives.cseqgan import Rewarded
 from training.objectives.discrimination import Discrimination
@@ -246,6 +248,68 @@ def test_other_ways_of_tuning_and_rewarding_run(
     assert (bundle.generator.adapters is None) == ("generator.tuning=full" in settings)
 
 
+JUDGED = ("adversarial.contexts=4", "adversarial.samples=2", "judged.turns=3")
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [("llama", ()), ("bart", ()), ("llama", ("generator.tuning=full", "mle.learning_rate=1e-3"))],
+)
+def test_a_fixed_judge_teaches_a_pretrained_generator(
+    make: Make, settings: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    source = save_language_model(tmp_path / "lm", make)
+    few = ("mle.steps=4", "discriminator.steps=2", "adversarial.steps=2", "judged.backward=0.5", *JUDGED)
+    config = compose("judged", "toy", [*SHORT, *few, f"generator=pretrained,path={source}", *settings])
+    begin(config, "judged", data, tmp_path / "run", _silent)
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["stage"] for row in rows} == {"mle", "backward", "discriminator", "adversarial"}
+    for part in ("ease", "flow", "coherence", "discriminator"):
+        assert math.isfinite(rows[-1][f"reward_{part}"])
+    assert rows[-1]["reward_ease"] > 0
+    assert rows[-1]["reward_coherence"] < 0
+    backward, before, after = (load_bundle(tmp_path / "run" / name).generator for name in ("backward", "mle", "bundle"))
+    assert isinstance(backward, PretrainedGenerator)
+    learnt = [list(model.state_dict().values()) for model in (before, after, backward)]
+    assert any(not torch.equal(a, b) for a, b in zip(*learnt[:2], strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(learnt[0], learnt[2], strict=True))
+    if not settings:
+        names = ("backward", "bundle")
+        files = [tmp_path / "run" / name / "language_model.safetensors" for name in names]
+        assert files[0].samefile(files[1])
+
+
+def test_an_interrupted_run_with_a_judge_goes_on_in_any_stage(lm: Path, data: Path, tmp_path: Path) -> None:
+    few = ("mle.steps=4", "discriminator.steps=2", "adversarial.steps=2", "judged.backward=0.5", *JUDGED)
+    config = compose("judged", "toy", [*SHORT, *few, f"generator=pretrained,path={lm}", "save_every=1"])
+    begin(config, "judged", data, tmp_path / "whole", _silent)
+    for stopped in ("backward", "adversarial"):
+
+        def stop(stage: str, share: float | None, line: str, stopped: str = stopped) -> None:
+            if stage == stopped and share is not None and share >= 0.5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            begin(config, "judged", data, tmp_path / stopped, stop)
+        resume(tmp_path / stopped, _silent)
+        whole, again = (load_file(tmp_path / name / "bundle/generator.safetensors") for name in ("whole", stopped))
+        for key, value in whole.items():
+            torch.testing.assert_close(again[key], value, msg=f"{stopped}: {key}")
+
+
+@pytest.mark.parametrize("make", MAKES)
+@torch.no_grad()
+def test_a_turn_is_represented_by_what_is_said_in_it_alone(make: Make) -> None:
+    model = learner(make).eval()
+    turns = torch.tensor([[3, 4, TURN, 0, 0], [5, 6, 7, TURN, 0], [3, 4, TURN, 8, 8]])
+    found = representation(model, turns)
+    by_itself = [representation(model, turns[i : i + 1, :length]) for i, length in enumerate((3, 4, 3))]
+    torch.testing.assert_close(found, torch.cat(by_itself))
+    torch.testing.assert_close(found[0], found[2])  # what stands behind a turn's end is no part of it
+    assert (found[0] - found[1]).abs().max() > 1e-2
+    assert representation(model, torch.tensor([[TURN]])).isfinite().all()
+
+
 def test_a_run_starts_from_a_pretrained_bundle(run: Path, data: Path, tmp_path: Path) -> None:
     told = []
     config = compose("cseqgan", "toy", [*SHORT, f"start={run / 'mle'}", "adversarial.steps=2", "discriminator.steps=2"])
@@ -254,7 +318,7 @@ def test_a_run_starts_from_a_pretrained_bundle(run: Path, data: Path, tmp_path: 
     assert isinstance(again, PretrainedGenerator)
     assert again.adapters == Adapters(4, 16)
     assert any("goes on with the weights of the one in" in line for line in told)
-    with pytest.raises(ConfigError, match="holds a pretrained generator: expected the system cseqgan"):
+    with pytest.raises(ConfigError, match="holds a pretrained generator: expected the system cseqgan or judged"):
         begin(compose("gumbel", "toy", [f"start={run / 'mle'}"]), "gumbel", data, tmp_path / "other", _silent)
     assert not (tmp_path / "other").exists()
 
@@ -287,7 +351,8 @@ def test_both_spellings_of_the_setting_are_one() -> None:
     [
         ("cseqgan", ["generator=pretrained"], r"generator\.path: expected a directory"),
         ("gumbel", ["generator=pretrained,path=x"], "one of our own with the system gumbel"),
-        ("judged", ["generator=pretrained,path=x"], "one of our own with the system judged"),
+        ("wgan", ["generator=pretrained,path=x"], "one of our own with the system wgan"),
+        ("judged", ["generator=pretrained,path=x", "judged.backward=0"], r"judged\.backward: expected above 0"),
         ("mle", ["generator=pretrained,path=x,lora.rank=0"], r"generator\.lora\.rank: expected at least 1"),
         ("mle", ["generator=pretrained,path=x,tuning=full,bf16=true"], r"generator\.bf16: expected false"),
         ("mle", ["generator=pretrained,path=x", "discriminator.from_generator=true"], "from_generator: expected false"),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.bundle import AnyGenerator
 from training import rewards
 from training.baselines import leave_one_out
 from training.batches import Batch, Batches
@@ -43,8 +43,8 @@ class JudgedDialogues:
 
     def __init__(
         self,
-        generator: Seq2SeqGenerator,
-        reference: Seq2SeqGenerator,
+        generator: AnyGenerator,
+        reference: AnyGenerator,
         judge: Judge,
         is_dull: Dullness,
         discrimination: Discrimination | None,
