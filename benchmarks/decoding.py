@@ -26,7 +26,8 @@ from torch import nn
 
 from chatbot.decoding import Decoding
 from chatbot.engine.engine import Engine, Work
-from chatbot.engine.precision import NarrowGenerator, Precision, divergence
+from chatbot.engine.narrow import NarrowGenerator, Precision
+from chatbot.engine.precision import divergence
 from chatbot.generator.interface import Generator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import TrunkConfig

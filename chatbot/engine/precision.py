@@ -1,27 +1,15 @@
-"""How a generator computes on a CPU: as trained (fp32), or with narrower weights, chosen by measuring and checked.
+"""How a generator computes on a CPU: as trained (fp32), or with narrower weights, chosen by measuring and checked."""
 
-Whatever is chosen, a reply does not depend on its neighbours: int8 scales each row of activations by itself, and sums
-of whole numbers are exact in any order. N inputs, K outputs of a layer, R rows.
-"""
-
-import copy
 import time
-from collections.abc import Callable
-from typing import Final, Literal, cast, get_args
+from typing import Final, get_args
 
 import torch
-from torch import Tensor, nn
 from torch.nn import functional
 
-from chatbot.engine.int8 import Int8Linear
-from chatbot.engine.traced import TracedEncoding, TracedStep
-from chatbot.errors import RejoinderError
-from chatbot.generator.interface import Generator, State
-from chatbot.generator.seq2seq import Seq2SeqGenerator
-from chatbot.generator.trunk import Trunk
+from chatbot.engine.narrow import Precision, can_be_narrow, narrowed
+from chatbot.errors import LanguageModelError, RejoinderError
+from chatbot.generator.interface import Generator
 from chatbot.tokenizer import RESERVED, START, TURN
-
-Precision = Literal["fp32", "bf16", "int8"]
 
 FARTHEST: Final = 0.01
 """Mean Kullback-Leibler divergence from fp32, in nats a token: a perplexity at most 1 % worse."""
@@ -29,102 +17,6 @@ _WORTHWHILE: Final = 1.2
 """How many times faster a step must be to be preferred: for less, the exact numbers, or int8, are kept, and so the same
 machine comes to the same choice each time."""
 _LANES: Final = 32
-
-
-class BFloat16Linear(nn.Module):
-    """A linear layer whose product is computed in bfloat16."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self._weight = weight.detach().to(torch.bfloat16)
-        self._bias = None if bias is None else bias.detach().to(torch.bfloat16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return [..., K] (float32) of x [..., N]."""
-        return functional.linear(x.to(torch.bfloat16), self._weight, self._bias).float()
-
-
-_KINDS: Final[dict[Precision, Callable[[Tensor, Tensor | None], nn.Module]]] = {
-    "bf16": BFloat16Linear,
-    "int8": Int8Linear,
-}
-
-
-class NarrowGRU(nn.Module):
-    """A GRU of one layer whose two products are narrow."""
-
-    def __init__(self, gru: nn.GRU, kind: Callable[[Tensor, Tensor | None], nn.Module]) -> None:
-        super().__init__()
-        self._input = kind(cast(Tensor, gru.weight_ih_l0), cast(Tensor, gru.bias_ih_l0))
-        self._carried = kind(cast(Tensor, gru.weight_hh_l0), cast(Tensor, gru.bias_hh_l0))
-        self._width = gru.hidden_size
-
-    def forward(self, x: Tensor, carried: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the outputs [B, T, D] for x [B, T, N] and the last state [1, B, D]."""
-        state = x.new_zeros(len(x), self._width) if carried is None else carried[0]
-        outputs = []
-        for step in self._input(x).unbind(dim=1):
-            reset_update, new = step.split((2 * state.shape[1], state.shape[1]), dim=1)
-            gates, candidate = self._carried(state).split((2 * state.shape[1], state.shape[1]), dim=1)
-            reset, update = torch.sigmoid(reset_update + gates).chunk(2, dim=1)
-            state = torch.lerp(torch.tanh(torch.addcmul(new, reset, candidate)), state, update)
-            outputs.append(state)
-        return torch.stack(outputs, dim=1), state[None]
-
-
-class NarrowGenerator(Generator):
-    """A copy of an encoder-decoder generator that writes with narrow weights; it cannot be trained."""
-
-    def __init__(self, generator: Seq2SeqGenerator, precision: Precision) -> None:
-        super().__init__()
-        self.vocabulary_size = generator.vocabulary_size
-        self.reply_tokens = generator.reply_tokens
-        self.width = generator.width
-        kind = _KINDS[precision]
-        self._projection = kind(generator.trunk.embedding.weight.detach(), generator.bias.detach())
-        self._trunk: Trunk = copy.deepcopy(generator.trunk)
-        _narrow(self._trunk, kind)
-        self.eval().requires_grad_(False)
-        self._step = TracedStep(self._plain_step)
-        self._encode = TracedEncoding(self._trunk.encode)
-
-    def encode(self, context: Tensor) -> State:
-        """Read contexts [B, S] and return B lanes with empty replies."""
-        return self._encode(context)
-
-    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
-        """Append one token [B] to every lane and return the logits of the next [B, V]."""
-        return self._step(state, tokens)
-
-    def _plain_step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
-        hidden, state = self._trunk.step(state, tokens)
-        return self.project(hidden), state
-
-    def hidden(self, state: State, reply: Tensor) -> Tensor:
-        """Return [B, T, D]: position t has read START and reply[:, :t]."""
-        start = reply.new_full((len(reply), 1), START)
-        return self._trunk.unroll(state, torch.cat((start, reply[:, :-1]), dim=1))
-
-    def project(self, hidden: Tensor) -> Tensor:
-        """Turn hidden states [..., D] into logits [..., V] (float32)."""
-        logits: Tensor = self._projection(hidden)
-        return logits
-
-
-def _narrow(module: nn.Module, kind: Callable[[Tensor, Tensor | None], nn.Module]) -> None:
-    """Replace the linear layers and GRUs of `module`.
-
-    An encoder's GRU is as fast as it was, but its products differed in the last bits with the size of the group, and
-    rounding to int8 makes such differences large enough to be seen.
-    """
-    for child_name, child in module.named_children():
-        if isinstance(child, nn.Linear):
-            bias = None if child.bias is None else child.bias.detach()
-            setattr(module, child_name, kind(child.weight.detach(), bias))
-        elif isinstance(child, nn.GRU):
-            setattr(module, child_name, NarrowGRU(child, kind))
-        else:
-            _narrow(child, kind)
 
 
 @torch.inference_mode()
@@ -174,21 +66,24 @@ def choose_precision(
     """
     if wanted not in ("auto", *get_args(Precision)):
         raise RejoinderError(f"precision is {wanted!r}, expected auto, {', '.join(get_args(Precision))}")
-    narrow_is_possible = isinstance(generator, Seq2SeqGenerator) and device == "cpu"
+    narrow_is_possible = device == "cpu" and can_be_narrow(generator)
     if wanted == "fp32" or (wanted == "auto" and not narrow_is_possible):
         return generator, "fp32"
     if not narrow_is_possible:
-        raise RejoinderError(f"precision {wanted} is for CPUs and our own architectures, this is {device}")
-    assert isinstance(generator, Seq2SeqGenerator)
+        if device != "cpu":
+            raise RejoinderError(f"precision {wanted} is for CPUs, this is {device}")
+        kinds = "generators of our own and causal language models of 32 bits"
+        raise RejoinderError(f"precision {wanted} is for {kinds}, this is another")
     best: tuple[Generator, Precision] = (generator, "fp32")
     least = step_seconds(generator) if wanted == "auto" else float("inf")
     for precision in ("int8", "bf16"):
         if wanted not in ("auto", precision):
             continue
         try:
-            narrow = NarrowGenerator(generator, precision)
+            narrow = narrowed(generator, precision)
             strayed = divergence(generator, narrow, context_tokens)
-        except (RuntimeError, AttributeError) as error:  # this build of torch has no such kernel for this processor
+        # This build of torch has no such kernel for this processor, or a language model looks into its layers.
+        except (RuntimeError, AttributeError, LanguageModelError) as error:
             if wanted != "auto":
                 raise RejoinderError(f"precision {wanted} cannot be had here: {error}") from None
             continue

@@ -3,7 +3,6 @@ and ids, adapters merged into its weights, and a chat template that puts turns t
 """
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.resources import files
@@ -11,13 +10,12 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-import torch
-
 from chatbot.borrowed_tokenizer import BORROWED_BY, give_back
 from chatbot.bundle import CARD, Bundle
-from chatbot.errors import ExportError
+from chatbot.errors import ExportError, LanguageModelError
 from chatbot.export.source import language_model_generator
 from chatbot.generator.language_model import LanguageModelConfig
+from chatbot.generator.merging import merged
 from chatbot.generator.pretrained import PretrainedGenerator
 from chatbot.generator.prompt import Layout
 from chatbot.request import Decoding
@@ -46,7 +44,10 @@ def write_language_model(bundle: Bundle, directory: Path) -> None:
     generator = language_model_generator(bundle)
     config = generator.trunk.config
     tokenizer = _tokenizer(bundle, config)
-    network = _merged(generator)
+    try:
+        network = merged(generator)
+    except LanguageModelError as error:
+        raise ExportError(str(error)) from None
     network.generation_config = _generation(generator)
     network.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
@@ -60,26 +61,6 @@ def write_language_model(bundle: Bundle, directory: Path) -> None:
         prompts=_AGREES if _prompts_agree(bundle, config.layout, tokenizer) else _DIFFERS,
     )
     (directory / CARD).write_text(f"{bundle.card.rstrip()}\n\n{usage}".lstrip(), encoding="utf-8")
-
-
-@torch.no_grad()
-def _merged(generator: PretrainedGenerator) -> Any:
-    """Return the library's model with what the adapters add in its own weights."""
-    network = generator.trunk.network
-    if generator.adapters is None:
-        return network
-    layers: Any = import_module("peft.tuners.lora")  # partly typed
-    whole = generator.language_model.twin(sharing=False)
-    owners = Counter(id(parameter) for _, parameter in whole.named_parameters(remove_duplicate=False))
-    for name, module in network.named_modules():
-        if not isinstance(module, layers.LoraLayer):
-            continue
-        weight = whole.get_submodule(name).weight
-        if owners[id(weight)] > 1:
-            raise ExportError(f"the adapter on {name} cannot be merged: another layer has the same weights")
-        for adapter in module.active_adapters:
-            weight += module.get_delta_weight(adapter).to(weight.dtype)
-    return whole
 
 
 def _generation(generator: PretrainedGenerator) -> Any:

@@ -6,23 +6,18 @@ from torch import nn
 
 from chatbot.decoding import Decoding
 from chatbot.engine.engine import Engine, Work
-from chatbot.engine.precision import (
-    FARTHEST,
-    BFloat16Linear,
-    Int8Linear,
-    NarrowGenerator,
-    NarrowGRU,
-    Precision,
-    choose_precision,
-    divergence,
-    step_seconds,
-)
+from chatbot.engine.int8 import Int8Linear
+from chatbot.engine.narrow import BFloat16Linear, NarrowGenerator, NarrowGRU, NarrowPretrained, Precision, narrowed
+from chatbot.engine.precision import FARTHEST, choose_precision, divergence, step_seconds
 from chatbot.errors import RejoinderError
+from chatbot.generator.interface import Generator
+from chatbot.generator.pretrained import Adapters
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import Architecture, TrunkConfig
 from chatbot.request import with_limit
-from chatbot.tokenizer import TURN
-from tests.chatbot.tiny import ARCHITECTURES, CONTEXT_TOKENS, generator, table_generator
+from chatbot.tokenizer import START, TURN
+from tests.chatbot.pretrained import SMALL, Make, pretrained
+from tests.chatbot.tiny import ARCHITECTURES, CONTEXT_TOKENS, generator, padded, table_generator
 
 NARROW: tuple[Precision, ...] = ("int8", "bf16")
 
@@ -90,28 +85,64 @@ def test_a_narrow_generator_says_nearly_the_same_and_the_exact_one_is_left_alone
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_replies_on_int8_do_not_depend_on_who_else_is_there(architecture: Architecture) -> None:
-    """The law, on the fast path: 200 seeded replies, each alone and all among each other, not one of them different."""
-    model = NarrowGenerator(small(architecture), "int8")
+def replies(model: Generator, lanes: int) -> dict[int, tuple[int, ...]]:
+    """Return 200 seeded replies to contexts of all lengths."""
     decoding = with_limit(Decoding(temperature=1.0, top_p=0.9), 12)
     rng = torch.Generator().manual_seed(0)
-    work = [
-        Work(key, [*torch.randint(3, 500, (1 + key % 20,), generator=rng).tolist(), TURN], decoding, [key])
-        for key in range(200)
-    ]
-    alone, crowd = Engine(model, CONTEXT_TOKENS, lanes=1), Engine(model, CONTEXT_TOKENS, lanes=64)
-    for one in work:
-        alone.submit(one)
-        crowd.submit(one)
-    replies = []
-    for engine in (alone, crowd):
-        found = {}
-        while engine.busy:
-            found.update({finished.key: finished.tokens for finished in engine.step().finished})
-        replies.append(found)
-    assert len(set(replies[0].values())) > 100
-    assert replies[0] == replies[1]
+    engine = Engine(model, CONTEXT_TOKENS, lanes)
+    for key in range(200):
+        context = [*torch.randint(3, 500, (1 + key % 20,), generator=rng).tolist(), TURN]
+        engine.submit(Work(key, context, decoding, [key]))
+    found = {}
+    while engine.busy:
+        step = engine.step()
+        assert not step.failed
+        found.update({finished.key: finished.tokens for finished in step.finished})
+    return found
+
+
+@pytest.mark.parametrize("precision", NARROW)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_replies_on_narrow_weights_do_not_depend_on_who_else_is_there(
+    architecture: Architecture, precision: Precision
+) -> None:
+    """The law, on the fast path: 200 seeded replies, each alone and all among each other, not one of them different."""
+    model = NarrowGenerator(small(architecture), precision)
+    alone, crowd = replies(model, 1), replies(model, 64)
+    assert len(set(alone.values())) > 100
+    assert alone == crowd
+
+
+@pytest.mark.parametrize("precision", NARROW)
+@pytest.mark.parametrize("adapters", [SMALL, None])
+@pytest.mark.parametrize("make", ["llama", "gpt2"])
+def test_a_narrow_language_model_says_nearly_the_same_whoever_else_is_there(
+    make: Make, adapters: Adapters | None, precision: Precision
+) -> None:
+    exact = pretrained(make, adapters, tokens=500)
+    before = {name: value.clone() for name, value in exact.trunk.network.state_dict().items()}
+    narrow = narrowed(exact, precision)
+    assert 0 < divergence(exact, narrow, CONTEXT_TOKENS) < (0.5 if precision == "int8" else 0.05)  # of wild weights
+    alone, crowd = replies(narrow, 1), replies(narrow, 64)
+    assert len(set(alone.values())) > 100
+    assert alone == crowd
+    assert all(torch.equal(value, before[name]) for name, value in exact.trunk.network.state_dict().items())
+    context, reply = padded([[50, 51, TURN], [60] * 20 + [TURN]]), padded([[70, 71, TURN], [72, TURN]])
+    with torch.inference_mode():  # a reply as a whole, for who asks for its likelihood, and token by token
+        whole = narrow.score(narrow.encode(context), reply)
+        logits, _ = narrow.step(narrow.encode(context), torch.full((2,), START))
+    torch.testing.assert_close(whole[:, 0], logits, atol=0.1 * float(logits[:, 3:].std()), rtol=0)
+
+
+@torch.inference_mode()
+def test_a_row_in_16_bits_is_the_same_to_the_bit_alone_and_among_others() -> None:
+    torch.manual_seed(0)
+    for inputs, outputs in ((1536, 576), (2048, 256), (64, 500)):
+        layer = BFloat16Linear(torch.randn(outputs, inputs), None)
+        x = torch.randn(64, inputs)
+        together = layer(x)
+        for rows in (1, 2, 3, 8, 17, 64):
+            assert torch.equal(layer(x[:rows]), together[:rows])
 
 
 def test_what_is_not_worth_it_stays_exact() -> None:
@@ -127,11 +158,19 @@ def test_a_precision_that_was_asked_for_is_had(precision: Precision) -> None:
     assert (type(narrow), had) == (NarrowGenerator, precision)
 
 
+def test_a_causal_language_model_is_narrowed_where_it_was_asked_for() -> None:
+    narrow, had = choose_precision(pretrained("gpt2", tokens=500, stirred=False), CONTEXT_TOKENS, "cpu", "bf16")
+    assert (type(narrow), had) == (NarrowPretrained, "bf16")
+
+
 def test_what_cannot_be_had_is_refused() -> None:
     with pytest.raises(RejoinderError, match="expected auto, fp32, bf16, int8"):
         choose_precision(small("recurrent"), CONTEXT_TOKENS, "cpu", "int4")
     with pytest.raises(RejoinderError, match="is for CPUs"):
-        choose_precision(table_generator(), 1, "cpu", "int8")
+        choose_precision(small("recurrent"), 1, "cuda", "int8")
+    for other in (table_generator(), pretrained("bart")):
+        with pytest.raises(RejoinderError, match="is for generators of our own and causal language models of 32 bits"):
+            choose_precision(other, 1, "cpu", "int8")
     assert choose_precision(table_generator(), 1, "cpu", "auto")[1] == "fp32"
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from chatbot.engine.precision import NarrowGenerator
+from chatbot.engine.narrow import NarrowGenerator
 from chatbot.engine.room import Room
 from chatbot.engine.traced import TracedStep
 from chatbot.generator.interface import State
