@@ -1,7 +1,7 @@
 """How a generator computes on a CPU: as trained (fp32), or with narrower weights, chosen by measuring and checked."""
 
 import time
-from typing import Final, get_args
+from typing import Final, cast, get_args
 
 import torch
 from torch.nn import functional
@@ -9,6 +9,7 @@ from torch.nn import functional
 from chatbot.engine.narrow import Precision, can_be_narrow, narrowed
 from chatbot.errors import LanguageModelError, RejoinderError
 from chatbot.generator.interface import Generator
+from chatbot.generator.pretrained import PretrainedGenerator
 from chatbot.tokenizer import RESERVED, START, TURN
 
 FARTHEST: Final = 0.01
@@ -27,10 +28,11 @@ def divergence(exact: Generator, narrow: Generator, context_tokens: int, seed: i
     """
     rng = torch.Generator().manual_seed(seed)
     lowest = len(RESERVED)
-    context = torch.randint(lowest, exact.vocabulary_size, (_LANES, min(context_tokens, 16)), generator=rng)
+    lanes = _measured_lanes(exact)
+    context = torch.randint(lowest, exact.vocabulary_size, (lanes, min(context_tokens, 16)), generator=rng)
     context[:, -1] = TURN
     states = exact.encode(context), narrow.encode(context)
-    tokens = torch.full((_LANES,), START)
+    tokens = torch.full((lanes,), START)
     total = torch.zeros(())
     steps = min(exact.reply_tokens, 16)
     for _ in range(steps):
@@ -56,6 +58,20 @@ def step_seconds(generator: Generator, lanes: int = _LANES) -> float:
     return min(times, default=0.0)
 
 
+def _measured_lanes(generator: Generator) -> int:
+    """Return how many lanes are measured: a language model's take seconds."""
+    return 8 if isinstance(generator, PretrainedGenerator) else _LANES
+
+
+def _candidates(generator: Generator) -> tuple[Precision, ...]:
+    """Return what is tried without being asked for.
+
+    A language model has a few activations so large that 8 bits leave nothing of those beside them (Dettmers et al.,
+    2022, "LLM.int8()"); trying that would cost each start seconds.
+    """
+    return ("bf16",) if isinstance(generator, PretrainedGenerator) else ("int8", "bf16")
+
+
 def choose_precision(
     generator: Generator, context_tokens: int, device: str, wanted: str
 ) -> tuple[Generator, Precision]:
@@ -75,10 +91,9 @@ def choose_precision(
         kinds = "generators of our own and causal language models of 32 bits"
         raise RejoinderError(f"precision {wanted} is for {kinds}, this is another")
     best: tuple[Generator, Precision] = (generator, "fp32")
-    least = step_seconds(generator) if wanted == "auto" else float("inf")
-    for precision in ("int8", "bf16"):
-        if wanted not in ("auto", precision):
-            continue
+    lanes = _measured_lanes(generator)
+    least = step_seconds(generator, lanes) if wanted == "auto" else float("inf")
+    for precision in _candidates(generator) if wanted == "auto" else (cast(Precision, wanted),):
         try:
             narrow = narrowed(generator, precision)
             strayed = divergence(generator, narrow, context_tokens)
@@ -93,7 +108,7 @@ def choose_precision(
                     f"precision {wanted} strays {strayed:.3g} nats a token from fp32, expected at most {FARTHEST}"
                 )
             continue
-        seconds = step_seconds(narrow)
+        seconds = step_seconds(narrow, lanes)
         if seconds * _WORTHWHILE < least:
             best, least = (narrow, precision), seconds
     return best

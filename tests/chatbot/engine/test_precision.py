@@ -163,6 +163,19 @@ def test_a_causal_language_model_is_narrowed_where_it_was_asked_for() -> None:
     assert (type(narrow), had) == (NarrowPretrained, "bf16")
 
 
+def test_a_language_model_is_not_tried_in_8_bits_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def noted(generator: Generator, precision: Precision) -> Generator:
+        tried.append(precision)
+        return narrowed(generator, precision)
+
+    monkeypatch.setattr("chatbot.engine.precision.narrowed", noted)
+    choose_precision(pretrained("llama", tokens=500), CONTEXT_TOKENS, "cpu", "auto")
+    choose_precision(small("recurrent"), CONTEXT_TOKENS, "cpu", "auto")
+    assert tried == ["bf16", "int8", "bf16"]
+
+
 def test_what_cannot_be_had_is_refused() -> None:
     with pytest.raises(RejoinderError, match="expected auto, fp32, bf16, int8"):
         choose_precision(small("recurrent"), CONTEXT_TOKENS, "cpu", "int4")
