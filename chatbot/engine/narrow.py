@@ -18,7 +18,7 @@ from chatbot.engine.traced import TracedEncoding, TracedStep
 from chatbot.generator.interface import Generator, State
 from chatbot.generator.merging import merged
 from chatbot.generator.pretrained import PretrainedGenerator
-from chatbot.generator.pretrained_trunk import build_trunk
+from chatbot.generator.pretrained_trunk import PretrainedTrunk, build_trunk
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import Trunk
 from chatbot.tokenizer import START
@@ -71,17 +71,37 @@ class NarrowGRU(nn.Module):
         return torch.stack(outputs, dim=1), state[None]
 
 
-class NarrowGenerator(Generator):
-    """A copy of an encoder-decoder generator that writes with narrow weights; it cannot be trained."""
+class _NarrowGenerator(Generator):
+    """What narrow copies have in common: a trunk whose layers are narrow."""
 
-    def __init__(self, generator: Seq2SeqGenerator, precision: Precision) -> None:
+    def __init__(self, generator: Seq2SeqGenerator | PretrainedGenerator, trunk: Trunk | PretrainedTrunk) -> None:
         super().__init__()
         self.vocabulary_size = generator.vocabulary_size
         self.reply_tokens = generator.reply_tokens
         self.width = generator.width
+        self._trunk = trunk
+
+    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
+        """Append one token [B] to every lane and return the logits of the next [B, V]."""
+        return self._plain_step(state, tokens)
+
+    def _plain_step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
+        hidden, state = self._trunk.step(state, tokens)
+        return self.project(hidden), state
+
+    def hidden(self, state: State, reply: Tensor) -> Tensor:
+        """Return [B, T, D]: position t has read START and reply[:, :t]."""
+        start = reply.new_full((len(reply), 1), START)
+        return self._trunk.unroll(state, torch.cat((start, reply[:, :-1]), dim=1))
+
+
+class NarrowGenerator(_NarrowGenerator):
+    """A copy of an encoder-decoder generator that writes with narrow weights; it cannot be trained."""
+
+    def __init__(self, generator: Seq2SeqGenerator, precision: Precision) -> None:
+        super().__init__(generator, copy.deepcopy(generator.trunk))
         kind = _KINDS[precision]
         self._projection = kind(generator.trunk.embedding.weight.detach(), generator.bias.detach())
-        self._trunk: Trunk = copy.deepcopy(generator.trunk)
         _narrow(self._trunk, kind)
         self.eval().requires_grad_(False)
         self._step = TracedStep(self._plain_step)
@@ -95,32 +115,22 @@ class NarrowGenerator(Generator):
         """Append one token [B] to every lane and return the logits of the next [B, V]."""
         return self._step(state, tokens)
 
-    def _plain_step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
-        hidden, state = self._trunk.step(state, tokens)
-        return self.project(hidden), state
-
-    def hidden(self, state: State, reply: Tensor) -> Tensor:
-        """Return [B, T, D]: position t has read START and reply[:, :t]."""
-        start = reply.new_full((len(reply), 1), START)
-        return self._trunk.unroll(state, torch.cat((start, reply[:, :-1]), dim=1))
-
     def project(self, hidden: Tensor) -> Tensor:
         """Turn hidden states [..., D] into logits [..., V] (float32)."""
         logits: Tensor = self._projection(hidden)
         return logits
 
 
-class NarrowPretrained(Generator):
-    """A copy of a pretrained generator that writes with narrow weights, adapters merged; it cannot be trained."""
+class NarrowPretrained(_NarrowGenerator):
+    """A copy of a causal language model's generator that writes with narrow weights, adapters merged."""
 
     def __init__(self, generator: PretrainedGenerator, precision: Precision) -> None:
         """Raises LanguageModelError where the adapters cannot be merged."""
-        super().__init__()
-        self.vocabulary_size = generator.vocabulary_size
-        self.reply_tokens = generator.reply_tokens
-        self.width = generator.width
         network = merged(generator)
-        self._trunk = build_trunk(generator.trunk.config, network, generator.context_tokens, generator.reply_tokens)
+        trunk = build_trunk(generator.trunk.config, network, generator.context_tokens, generator.reply_tokens)
+        super().__init__(generator, trunk)
+        self._prompts = trunk.prompts
+        self._logits = trunk.project
         _narrow(network, _KINDS[precision])
         self.eval().requires_grad_(False)
 
@@ -130,7 +140,7 @@ class NarrowPretrained(Generator):
         Prompts are read with others of their own padded length only: sums of attention differ in their last bits with
         the length, and rounding to 16 or 8 bits makes that seen.
         """
-        lengths = self._trunk.prompts(context)[1].sum(1)
+        lengths = self._prompts(context)[1].sum(1)
         widths = (lengths + CONTEXT_STEP - 1) // CONTEXT_STEP
         rows = [(widths == width).nonzero().squeeze(1) for width in torch.unique(widths)]
         states = [self._trunk.encode(context[chosen]) for chosen in rows]
@@ -147,19 +157,9 @@ class NarrowPretrained(Generator):
             parts.append(torch.cat(tensors).index_select(0, order))
         return states[0].with_parts(parts)
 
-    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
-        """Append one token [B] to every lane and return the logits of the next [B, V]."""
-        hidden, state = self._trunk.step(state, tokens)
-        return self.project(hidden), state
-
-    def hidden(self, state: State, reply: Tensor) -> Tensor:
-        """Return [B, T, D]: position t has read START and reply[:, :t]."""
-        start = reply.new_full((len(reply), 1), START)
-        return self._trunk.unroll(state, torch.cat((start, reply[:, :-1]), dim=1))
-
     def project(self, hidden: Tensor) -> Tensor:
         """Turn hidden states [..., D] into logits [..., V] (float32)."""
-        return self._trunk.project(hidden)
+        return self._logits(hidden)
 
 
 def _narrow(module: nn.Module, kind: Callable[[Tensor, Tensor | None], nn.Module]) -> None:
