@@ -1,6 +1,5 @@
 """Batches as their clients see them: made, looked at, cancelled."""
 
-import secrets
 import uuid
 from datetime import datetime
 
@@ -22,7 +21,7 @@ from app.batches.schemas import (
 )
 from app.batches.tables import Batch
 from app.batches.work import BatchWork
-from app.chat.service import DRAWN_SEEDS
+from app.chat.service import first_seed
 from app.database import Database, now
 from app.errors import BadRequestError, ConflictError, NotFoundError
 from app.files import repository as files
@@ -95,7 +94,7 @@ def _create(session: Session, body: BatchRequest, caller: Caller) -> Batch:
         input_file_id=file.id,
         completion_window=body.completion_window,
         labels=body.metadata,
-        seed=secrets.randbelow(DRAWN_SEEDS) if body.seed is None else body.seed,
+        seed=first_seed(body.seed),
         status="validating",
         total=0,
         completed=0,

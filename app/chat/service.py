@@ -346,7 +346,7 @@ class ChatService:
             if sampling.best_of < n:
                 raise BadRequestError(f"best_of: {sampling.best_of} candidates cannot give n = {n}", param="best_of")
         self._check_candidates(n, sampling.best_of, len(histories))
-        seed = secrets.randbelow(DRAWN_SEEDS) if sampling.seed is None else sampling.seed
+        seed = first_seed(sampling.seed)
         given = sampling.model_dump(include={field.name for field in dataclasses.fields(Decoding)}, exclude_none=True)
         if given.get("max_tokens", 0) >= bot.limits.reply_tokens:
             del given["max_tokens"]  # a limit above the model's own is met by the model's own
@@ -357,7 +357,7 @@ class ChatService:
             ReplyRequest(
                 turns=tuple(turns),
                 decoding=decoding,
-                seed=(seed + index) % FIRST_TOO_LARGE_SEED,
+                seed=following_seed(seed, index),
                 n=n,
                 best_of=sampling.best_of,
                 stop=tuple(sampling.stop or ()),
@@ -417,6 +417,16 @@ def alternating(spoken: Iterable[tuple[str, str]]) -> list[str]:
         else:
             turns.append((speaker, text))
     return [text for _, text in turns]
+
+
+def first_seed(given: int | None) -> int:
+    """Return the seed that was given, or one drawn by chance."""
+    return secrets.randbelow(DRAWN_SEEDS) if given is None else given
+
+
+def following_seed(first: int, index: int) -> int:
+    """Return the seed of the request `index` places after the first; 0 follows the largest there is."""
+    return (first + index) % FIRST_TOO_LARGE_SEED
 
 
 def fingerprint(bot: ModelCard) -> str:

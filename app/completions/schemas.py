@@ -1,5 +1,6 @@
 """The JSON of OpenAI's older interface: a prompt instead of messages, text instead of a message."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -33,17 +34,17 @@ class TextCompletionRequest(Sampling):
 
     user: Any = None
 
-    def as_chats(self, seed: int) -> list[CompletionRequest]:
-        """Return what is asked for each prompt, in the words of the chat interface."""
+    def as_chats(self, seeds: Sequence[int]) -> list[CompletionRequest]:
+        """Return what is asked for each prompt, with its seed, in the words of the chat interface."""
         same = self.model_dump(include=set(Sampling.model_fields) | {"model", "user"})
         same |= {"stream_options": self.stream_options, "logprobs": self.logprobs is not None}
         return [
             CompletionRequest(
-                **{**same, "seed": seed + index},
+                **{**same, "seed": seed},
                 messages=[{"role": "user", "content": prompt}],  # type: ignore[list-item] # read as JSON is
                 top_logprobs=self.logprobs,
             )
-            for index, prompt in enumerate(self.prompt)
+            for seed, prompt in zip(seeds, self.prompt, strict=True)
         ]
 
 

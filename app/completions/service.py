@@ -1,10 +1,17 @@
 """Answers prompts as the chat service answers messages; what differs is only how it is asked and said."""
 
-import secrets
 import time
 
-from app.chat.schemas import FIRST_TOO_LARGE_SEED
-from app.chat.service import DRAWN_SEEDS, ChatService, fingerprint, ignored_of, usage_of, wire_logprobs
+from app.chat.schemas import CompletionRequest
+from app.chat.service import (
+    ChatService,
+    fingerprint,
+    first_seed,
+    following_seed,
+    ignored_of,
+    usage_of,
+    wire_logprobs,
+)
 from app.completions.schemas import TextChoice, TextCompletion, TextCompletionRequest
 from app.completions.streaming import TextCompletionEvents, text_logprobs
 from app.errors import BadRequestError
@@ -19,7 +26,7 @@ class TextCompletionService:
 
     async def complete(self, body: TextCompletionRequest) -> TextCompletion:
         """Return the `n` replies to each prompt. Raises ServiceError or RequestError saying what is wrong."""
-        chats = body.as_chats(self._seed(body))
+        chats = self._chats(body)
         drawn = await self._chat.draw_completions(chats, Urgency.BATCH if len(chats) > 1 else Urgency.INTERACTIVE)
         await self._chat.store(*drawn)
         replies = [(reply_id, reply) for one in drawn for reply_id, reply in one.replies]
@@ -48,15 +55,12 @@ class TextCompletionService:
         """Return the replies to one prompt as events. Raises as `complete` does for what is known to be wrong."""
         if len(body.prompt) > 1:
             raise BadRequestError(f"stream: {len(body.prompt)} prompts; one at a time can be streamed", param="stream")
-        [chat] = body.as_chats(self._seed(body))
+        [chat] = self._chats(body)
         return TextCompletionEvents(self._chat, chat, await self._chat.stream(chat))
 
-    def _seed(self, body: TextCompletionRequest) -> int:
-        """Return the seed of the first prompt; raises BadRequestError where a prompt or the last seed cannot be."""
+    def _chats(self, body: TextCompletionRequest) -> list[CompletionRequest]:
+        """Return what is asked for each prompt; raises BadRequestError where a prompt cannot be."""
         for index, text in enumerate(body.prompt):
             self._chat.check_text(text, f"prompt[{index}]" if len(body.prompt) > 1 else "prompt")
-        if body.seed is None:
-            return secrets.randbelow(DRAWN_SEEDS)
-        if body.seed + len(body.prompt) > FIRST_TOO_LARGE_SEED:
-            raise BadRequestError("seed: leaves no seeds for the prompts after the first", param="seed")
-        return body.seed
+        first = first_seed(body.seed)
+        return body.as_chats([following_seed(first, index) for index in range(len(body.prompt))])
