@@ -1,5 +1,6 @@
 """Freed memory is kept: the very pages come back without the kernel's help; and threads share what is free."""
 
+import os
 import platform
 import resource
 import subprocess
@@ -59,3 +60,14 @@ def test_asking_twice_does_no_harm() -> None:
     keep_freed_memory()
     keep_freed_memory()
     assert torch.ones(8).sum() == 8
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "256"), ("7", "7")])
+def test_kernels_of_few_shapes_are_kept_unless_somebody_says_otherwise(given: str | None, kept: str) -> None:
+    program = "import os; from chatbot.memory import keep_freed_memory as k; k(); print(os.environ[os.environ['NAME']])"
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    environment = {key: value for key, value in os.environ.items() if key != name} | {"NAME": name}
+    if given is not None:
+        environment[name] = given
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == kept
