@@ -44,15 +44,17 @@ def test_a_narrow_layer_is_close_to_the_exact_one(kind: type[nn.Module], error: 
     assert (found - exact).norm() / exact.norm() < error
 
 
+@pytest.mark.parametrize("kind", [Int8Linear, BFloat16Linear])
 @torch.inference_mode()
-def test_an_int8_row_is_the_same_to_the_bit_whoever_stands_beside_it() -> None:
+def test_a_narrow_row_is_the_same_to_the_bit_whoever_stands_beside_it(kind: type[nn.Module]) -> None:
     torch.manual_seed(0)
-    layer = Int8Linear(torch.randn(200, 256), torch.randn(200))
-    x = torch.randn(64, 256)
-    x[1::2] *= 1000.0  # with one scale for all, these would wipe their neighbours out
-    together = layer(x)
-    for rows in (1, 2, 3, 8, 17, 64):
-        assert torch.equal(layer(x[:rows]), together[:rows])
+    for inputs, outputs in ((256, 200), (1536, 576), (2048, 256), (64, 500)):
+        layer = kind(torch.randn(outputs, inputs), torch.randn(outputs))
+        x = torch.randn(64, inputs)
+        x[1::2] *= 1000.0  # with one scale for all, these would wipe their neighbours out
+        together = layer(x)
+        for rows in (1, 2, 3, 8, 17, 64):
+            assert torch.equal(layer(x[:rows]), together[:rows])
 
 
 @torch.inference_mode()
@@ -132,17 +134,6 @@ def test_a_narrow_language_model_says_nearly_the_same_whoever_else_is_there(
         whole = narrow.score(narrow.encode(context), reply)
         logits, _ = narrow.step(narrow.encode(context), torch.full((2,), START))
     torch.testing.assert_close(whole[:, 0], logits, atol=0.1 * float(logits[:, 3:].std()), rtol=0)
-
-
-@torch.inference_mode()
-def test_a_row_in_16_bits_is_the_same_to_the_bit_alone_and_among_others() -> None:
-    torch.manual_seed(0)
-    for inputs, outputs in ((1536, 576), (2048, 256), (64, 500)):
-        layer = BFloat16Linear(torch.randn(outputs, inputs), None)
-        x = torch.randn(64, inputs)
-        together = layer(x)
-        for rows in (1, 2, 3, 8, 17, 64):
-            assert torch.equal(layer(x[:rows]), together[:rows])
 
 
 def test_what_is_not_worth_it_stays_exact() -> None:
