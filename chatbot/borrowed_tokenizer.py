@@ -5,6 +5,7 @@ is id i + BORROWED_BY here, so the vocabulary is BORROWED_BY larger, and nothing
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 import tokenizers
@@ -48,64 +49,60 @@ def give_back(tokenizer: Tokenizer) -> str:
     """
     tree = json.loads(tokenizer.to_json())
     model = tree["model"]
-    added = [entry for entry in tree["added_tokens"] if entry["id"] >= BORROWED_BY]
-    taken = {entry["content"] for entry in added}
+    tree["added_tokens"] = [entry for entry in tree["added_tokens"] if entry["id"] >= BORROWED_BY]
     if isinstance(model["vocab"], dict):
-        own = {piece: number - BORROWED_BY for piece, number in model["vocab"].items() if number >= BORROWED_BY}
-        taken |= own.keys()
+        model["vocab"] = {piece: number for piece, number in model["vocab"].items() if number >= BORROWED_BY}
     else:
-        own = model["vocab"][BORROWED_BY:]
-        taken |= {piece for piece, _ in own}
-        model["unk_id"] -= BORROWED_BY
-    names = {}
+        model["vocab"] = model["vocab"][BORROWED_BY:]
+    taken, names = _names(tree), {}
     for name in RESERVED:
         other = f"<{name}>"
         while f"<{other}>" in taken:
             other = f"<{other}>"
         names[other] = name
-
-    def renamed(content: str) -> str:
-        return names.get(content, content)
-
-    if isinstance(own, dict):
-        model["vocab"] = {renamed(piece): number for piece, number in own.items()}
-    else:
-        model["vocab"] = [[renamed(piece), score] for piece, score in own]
-    tree["added_tokens"] = [
-        {**entry, "id": entry["id"] - BORROWED_BY, "content": renamed(entry["content"])} for entry in added
-    ]
+    _move(tree, -BORROWED_BY, names)
     return json.dumps(tree, ensure_ascii=False)
 
 
 def _make_room(tree: dict[str, Any]) -> None:
     """Move all ids by BORROWED_BY and put the reserved tokens first; a token that has their name gets another."""
-    model, added = tree["model"], tree["added_tokens"]
-    taken = {entry["content"] for entry in added}
-    if isinstance(model["vocab"], dict):
-        taken |= model["vocab"].keys()
-    else:
-        taken |= {piece for piece, _ in model["vocab"]}
-    names = {}
+    model = tree["model"]
+    taken, names = _names(tree), {}
     for name in RESERVED:
         other = name
         while other in taken:
             other = f"<{other}>"
         names[name] = other
-
-    def renamed(content: str) -> str:
-        return names.get(content, content)
-
-    if isinstance(model["vocab"], dict):
-        moved = {renamed(piece): number + BORROWED_BY for piece, number in model["vocab"].items()}
-        model["vocab"] = {name: number for number, name in enumerate(RESERVED)} | moved
+    pieces = model["vocab"]
+    if isinstance(pieces, list) and model.get("unk_id") is None:  # it would break down at the first such character
+        raise TokenizerError("a Unigram tokenizer without a piece for unknown characters cannot take every text")
+    _move(tree, BORROWED_BY, names)
+    if isinstance(pieces, dict):
+        model["vocab"] = {name: number for number, name in enumerate(RESERVED)} | model["vocab"]
     else:
-        pieces = [[renamed(piece), score] for piece, score in model["vocab"]]
         rarest = min(score for _, score in pieces)  # lower, and unknown characters would be dearer than they were
-        model["vocab"] = [[name, rarest] for name in RESERVED] + pieces
-        if model.get("unk_id") is None:  # it would break down at the first such character
-            raise TokenizerError("a Unigram tokenizer without a piece for unknown characters cannot take every text")
-        model["unk_id"] += BORROWED_BY
+        model["vocab"] = [[name, rarest] for name in RESERVED] + model["vocab"]
     shape = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     reserved = [{"id": number, "content": name, **shape} for number, name in enumerate(RESERVED)]
-    moved_added = [{**entry, "id": entry["id"] + BORROWED_BY, "content": renamed(entry["content"])} for entry in added]
-    tree["added_tokens"] = reserved + moved_added
+    tree["added_tokens"] = reserved + tree["added_tokens"]
+
+
+def _names(tree: Mapping[str, Any]) -> set[str]:
+    """Return what all tokens are called."""
+    vocabulary = tree["model"]["vocab"]
+    pieces = vocabulary if isinstance(vocabulary, dict) else (piece for piece, _ in vocabulary)
+    return {*pieces, *(entry["content"] for entry in tree["added_tokens"])}
+
+
+def _move(tree: dict[str, Any], by: int, names: Mapping[str, str]) -> None:
+    """Move all ids by `by`, in place; a token that `names` knows gets another name."""
+    model = tree["model"]
+    if isinstance(model["vocab"], dict):
+        model["vocab"] = {names.get(piece, piece): number + by for piece, number in model["vocab"].items()}
+    else:
+        model["vocab"] = [[names.get(piece, piece), score] for piece, score in model["vocab"]]
+        model["unk_id"] += by
+    tree["added_tokens"] = [
+        {**entry, "id": entry["id"] + by, "content": names.get(entry["content"], entry["content"])}
+        for entry in tree["added_tokens"]
+    ]

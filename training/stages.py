@@ -53,7 +53,6 @@ class _StageWatch:
     def __init__(self, session: Session, stage: Stage, progress: Progress) -> None:
         self.session, self.stage, self.progress = session, stage, progress
         self.reference: AnyGenerator | None = None
-        self.backward: AnyGenerator | None = None
         self.start: Probe | None = None
         if stage != "mle":
             kept = session.run.directory / REFERENCE
@@ -76,8 +75,7 @@ class _StageWatch:
             cadence = Cadence(judge.steps, judge.minutes, judge.evaluate_every, config.save_every)
             return session.discrimination, cadence
         if self.stage == "backward":
-            self.backward, learning = learn_backwards(session)
-            self.models["backward"] = self.backward
+            self.models["backward"], learning = learn_backwards(session)
             return learning, backward_cadence(config)
         adversarial = config.adversarial
         assert self.reference is not None
@@ -109,9 +107,8 @@ class _StageWatch:
         return Verdict(metrics, broken)
 
     def _evaluate_backward(self, step: int) -> Verdict:
-        session = self.session
-        assert self.backward is not None
-        model = self.backward
+        session, model = self.session, self.models["backward"]
+        assert isinstance(model, AnyGenerator)
         nll = ranks.first(held_out_nll(model, turned_pairs(session), session.precision))
         if nll < self.progress.best:
             self.progress.best = nll

@@ -124,13 +124,13 @@ class NarrowGenerator(_NarrowGenerator):
 class NarrowPretrained(_NarrowGenerator):
     """A copy of a causal language model's generator that writes with narrow weights, adapters merged."""
 
+    _trunk: PretrainedTrunk
+
     def __init__(self, generator: PretrainedGenerator, precision: Precision) -> None:
         """Raises LanguageModelError where the adapters cannot be merged."""
         network = merged(generator)
         trunk = build_trunk(generator.trunk.config, network, generator.context_tokens, generator.reply_tokens)
         super().__init__(generator, trunk)
-        self._prompts = trunk.prompts
-        self._logits = trunk.project
         _narrow(network, _KINDS[precision])
         self.eval().requires_grad_(False)
 
@@ -140,13 +140,13 @@ class NarrowPretrained(_NarrowGenerator):
         Prompts are read with others of their own padded length only: sums of attention differ in their last bits with
         the length, and rounding to 16 or 8 bits makes that seen.
         """
-        lengths = self._prompts(context)[1].sum(1)
-        widths = (lengths + CONTEXT_STEP - 1) // CONTEXT_STEP
-        rows = [(widths == width).nonzero().squeeze(1) for width in torch.unique(widths)]
-        states = [self._trunk.encode(context[chosen]) for chosen in rows]
+        prompt, mask = self._trunk.prompts(context)
+        widths = (-(-mask.sum(1) // CONTEXT_STEP) * CONTEXT_STEP).clamp(min=CONTEXT_STEP)
+        groups = [((widths == width).nonzero().squeeze(1), width) for width in torch.unique(widths).tolist()]
+        states = [self._trunk.read_prompts(prompt[rows, :width], mask[rows, :width]) for rows, width in groups]
         if len(states) == 1:
             return states[0]
-        order = torch.cat(rows).argsort()
+        order = torch.cat([rows for rows, _ in groups]).argsort()
         parts = []
         for alike in zip(*(state.parts() for state in states), strict=True):
             place = alike[0].context
@@ -159,7 +159,7 @@ class NarrowPretrained(_NarrowGenerator):
 
     def project(self, hidden: Tensor) -> Tensor:
         """Turn hidden states [..., D] into logits [..., V] (float32)."""
-        return self._logits(hidden)
+        return self._trunk.project(hidden)
 
 
 def _narrow(module: nn.Module, kind: Callable[[Tensor, Tensor | None], nn.Module]) -> None:

@@ -3,18 +3,20 @@ and ids, adapters merged into its weights, and a chat template that puts turns t
 """
 
 import json
+import re
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any, Final
 
+import tokenizers
+
 from chatbot.borrowed_tokenizer import BORROWED_BY, give_back
 from chatbot.bundle import CARD, Bundle
 from chatbot.errors import ExportError, LanguageModelError
 from chatbot.export.source import language_model_generator
-from chatbot.generator.language_model import LanguageModelConfig
+from chatbot.generator.language_model import LanguageModelConfig, auto_class, import_library
 from chatbot.generator.merging import merged
 from chatbot.generator.pretrained import PretrainedGenerator
 from chatbot.generator.prompt import Layout
@@ -51,12 +53,11 @@ def write_language_model(bundle: Bundle, directory: Path) -> None:
     network.generation_config = _generation(generator)
     network.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-    causal = config.kind == "causal"
     usage = Template(
         files("chatbot.export").joinpath("language_model_usage.md").read_text(encoding="utf-8")
     ).substitute(
-        auto="AutoModelForCausalLM" if causal else "AutoModelForSeq2SeqLM",
-        begin='inputs["input_ids"].shape[1]' if causal else "0",
+        auto=auto_class(import_library(), config.kind).__name__,
+        begin='inputs["input_ids"].shape[1]' if config.kind == "causal" else "0",
         context=generator.context_tokens,
         prompts=_AGREES if _prompts_agree(bundle, config.layout, tokenizer) else _DIFFERS,
     )
@@ -65,7 +66,6 @@ def write_language_model(bundle: Bundle, directory: Path) -> None:
 
 def _generation(generator: PretrainedGenerator) -> Any:
     """Return how the directory writes by itself: as a bundle does."""
-    transformers: Any = import_module("transformers")
     plain, config = Decoding(), generator.trunk.config
     end = config.layout.end
     written = (end, config.start) if config.begun else (end,)
@@ -73,7 +73,7 @@ def _generation(generator: PretrainedGenerator) -> Any:
     if config.kind == "encoder-decoder":
         settings["decoder_start_token_id"] = config.begun[0] if config.begun else config.start
         settings["forced_bos_token_id"] = config.start if config.begun else None
-    return transformers.GenerationConfig(
+    return import_library().GenerationConfig(
         **settings,
         eos_token_id=end,
         pad_token_id=end,
@@ -88,11 +88,9 @@ def _generation(generator: PretrainedGenerator) -> Any:
 
 def _tokenizer(bundle: Bundle, config: LanguageModelConfig) -> Any:
     """Return the language model's tokenizer with its own ids, as a `transformers.PreTrainedTokenizerFast`."""
-    transformers: Any = import_module("transformers")
-    tokenizers: Any = import_module("tokenizers")
     own = tokenizers.Tokenizer.from_str(give_back(bundle.tokenizer))
     end = own.id_to_token(config.layout.end)
-    return transformers.PreTrainedTokenizerFast(
+    return import_library().PreTrainedTokenizerFast(
         tokenizer_object=own,
         eos_token=end,
         pad_token=end,
@@ -104,12 +102,13 @@ def _tokenizer(bundle: Bundle, config: LanguageModelConfig) -> Any:
     )
 
 
-def _template(layout: Layout, own: Any) -> str:
-    written = _TEMPLATE
-    for name in ("opening", "before_user", "after_user", "before_model", "after_model", "cue"):
-        text = own.decode(list(getattr(layout, name)), skip_special_tokens=False)
-        written = written.replace(name.upper(), json.dumps(text, ensure_ascii=False))
-    return written
+def _template(layout: Layout, own: tokenizers.Tokenizer) -> str:
+    def literal(part: re.Match[str]) -> str:
+        text = own.decode(list(getattr(layout, part[0].lower())), skip_special_tokens=False)
+        return json.dumps(text, ensure_ascii=False)
+
+    # In one go: what stands around turns may hold such a word itself.
+    return re.sub("OPENING|BEFORE_USER|AFTER_USER|BEFORE_MODEL|AFTER_MODEL|CUE", literal, _TEMPLATE)
 
 
 def _prompts_agree(bundle: Bundle, layout: Layout, tokenizer: Any) -> bool:

@@ -86,10 +86,9 @@ class _InPlace(DynamicCache):  # type: ignore[misc]  # the library is not type-c
 class CausalTrunk(PretrainedTrunk):
     """Read prompts and replies with a decoder-only model."""
 
-    def encode(self, context: Tensor) -> CausalState:
-        """Read contexts [B, S] and return B lanes with empty replies."""
-        prompt, mask = self.prompts(context)
-        position = mask.new_zeros(len(context), dtype=torch.long)
+    def read_prompts(self, prompt: Tensor, mask: Tensor) -> CausalState:
+        """Read prompts [B, S], real where `mask` [B, S] is true, and return B lanes with empty replies."""
+        position = mask.new_zeros(len(prompt), dtype=torch.long)
         if self.checkpointing and self.training and torch.is_grad_enabled():
             return CausalState(prompt, mask, [], [], position)  # layers that are recomputed can keep no keys
         cache = DynamicCache()

@@ -61,11 +61,10 @@ class EncoderDecoderState(State):
 class EncoderDecoderTrunk(PretrainedTrunk):
     """Read contexts and replies with an encoder-decoder."""
 
-    def encode(self, context: Tensor) -> EncoderDecoderState:
-        """Read contexts [B, S] and return B lanes with empty replies."""
-        prompt, mask = self.prompts(context)
+    def read_prompts(self, prompt: Tensor, mask: Tensor) -> EncoderDecoderState:
+        """Read prompts [B, S], real where `mask` [B, S] is true, and return B lanes with empty replies."""
         encoded = self.network.get_encoder()(input_ids=prompt, attention_mask=mask.long()).last_hidden_state
-        position = mask.new_zeros(len(context), dtype=torch.long)
+        position = mask.new_zeros(len(prompt), dtype=torch.long)
         if self.training and torch.is_grad_enabled():  # a whole reply will be read, and nothing stepped
             return EncoderDecoderState(encoded, mask, [], [], [], position)
         begun = self.config.begun

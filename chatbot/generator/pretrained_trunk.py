@@ -55,9 +55,13 @@ class PretrainedTrunk(nn.Module, ABC):
                 f"reads {most}, of which its prompt takes {fixed}"
             )
 
-    @abstractmethod
     def encode(self, context: Tensor) -> State:
         """Read contexts [B, S] (our ids, PAD on the right) and return B lanes with empty replies."""
+        return self.read_prompts(*self.prompts(context))
+
+    @abstractmethod
+    def read_prompts(self, prompt: Tensor, mask: Tensor) -> State:
+        """Read prompts [B, S], real where `mask` [B, S] is true, and return B lanes with empty replies."""
 
     @abstractmethod
     def unroll(self, state: State, tokens: Tensor) -> Tensor:

@@ -248,7 +248,10 @@ def test_other_ways_of_tuning_and_rewarding_run(
     assert (bundle.generator.adapters is None) == ("generator.tuning=full" in settings)
 
 
-JUDGED = ("adversarial.contexts=4", "adversarial.samples=2", "judged.turns=3")
+JUDGED = (
+    "mle.steps=4", "discriminator.steps=2", "judged.backward=0.5", "judged.turns=3",
+    "adversarial.steps=2", "adversarial.contexts=4", "adversarial.samples=2",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -259,8 +262,7 @@ def test_a_fixed_judge_teaches_a_pretrained_generator(
     make: Make, settings: tuple[str, ...], data: Path, tmp_path: Path
 ) -> None:
     source = save_language_model(tmp_path / "lm", make)
-    few = ("mle.steps=4", "discriminator.steps=2", "adversarial.steps=2", "judged.backward=0.5", *JUDGED)
-    config = compose("judged", "toy", [*SHORT, *few, f"generator=pretrained,path={source}", *settings])
+    config = compose("judged", "toy", [*SHORT, *JUDGED, f"generator=pretrained,path={source}", *settings])
     begin(config, "judged", data, tmp_path / "run", _silent)
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["stage"] for row in rows} == {"mle", "backward", "discriminator", "adversarial"}
@@ -280,8 +282,7 @@ def test_a_fixed_judge_teaches_a_pretrained_generator(
 
 
 def test_an_interrupted_run_with_a_judge_goes_on_in_any_stage(lm: Path, data: Path, tmp_path: Path) -> None:
-    few = ("mle.steps=4", "discriminator.steps=2", "adversarial.steps=2", "judged.backward=0.5", *JUDGED)
-    config = compose("judged", "toy", [*SHORT, *few, f"generator=pretrained,path={lm}", "save_every=1"])
+    config = compose("judged", "toy", [*SHORT, *JUDGED, f"generator=pretrained,path={lm}", "save_every=1"])
     begin(config, "judged", data, tmp_path / "whole", _silent)
     for stopped in ("backward", "adversarial"):
 

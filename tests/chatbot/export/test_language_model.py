@@ -121,9 +121,8 @@ def test_a_borrowed_tokenizer_is_given_back(kind: str) -> None:
 
 
 def test_a_template_that_cannot_give_our_ids_is_told_in_the_card(tmp_path: Path) -> None:
-    tokenizer = borrow(
-        sentence_pieces("BPE")
-    )  # begins a text with a space, and behind a mark of letters no text begins
+    # It begins a text with a space, and behind a mark of letters no text begins.
+    tokenizer = borrow(sentence_pieces("BPE"))
     [mark] = [i - BORROWED_BY for i in tokenizer.encode("h")]
     layout, size = Layout((), (mark,), (2,), (), (2,), (), end=2), tokenizer.vocabulary_size - BORROWED_BY
     generator = pretrained("gpt2", tokens=size, layout=layout)
