@@ -4,6 +4,8 @@ With adapters the language model's own weights stay as they were and are shared:
 discriminator. `state_dict` is what is learnt and nothing else. B lanes, T reply tokens, D width, V vocabulary.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +130,7 @@ def check_understood(generator: PretrainedGenerator, most: float = 2e-3) -> None
 
     Language models differ in how they count positions, cache and scale. Raises LanguageModelError for one whose logits
     come out otherwise by more than the share `most` of their spread: nothing that it learnt here could be trusted.
+    Weights in 16 bits are computed with in 32: the sums of 16 differ by more than a misreading does.
     """
     was_training = generator.training
     generator.eval()
@@ -137,25 +140,61 @@ def check_understood(generator: PretrainedGenerator, most: float = 2e-3) -> None
     context = torch.tensor([[*chosen[:3], 2, *chosen[3:5], 2], [chosen[5], 2, 0, 0, 0, 0, 0]], device=device)
     reply = torch.tensor([chosen[4:8], chosen[1:5]], device=device)[:, : generator.reply_tokens]
     try:
-        whole, stepped = _own_logits(generator, context, reply)
+        with computed_in_32_bits(trunk):
+            whole, stepped = _own_logits(generator, context, reply)
+            library = _library_logits(trunk, context, reply)
     except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
         first = " ".join(str(error).split())[:120]
         raise LanguageModelError(
             f"a language model of type {config.library['model_type']!r} is not understood: it cannot be read with keys "
             f"and values of its own for every reply ({first})"
         ) from None
-    library = _library_logits(trunk, context, reply)
     written = slice(generator.vocabulary_size - config.tokens, None)
     heard = ~trunk.get_buffer("_never")
     spread = float(library.float().std())
     for name, found in (("a whole reply", whole), ("a reply read token by token", stepped)):
         off = float((found[..., written] - library)[..., heard].abs().max())
-        if not off <= most * max(spread, 1e-6) * (16 if config.weights == "bfloat16" else 1):
+        if not off <= most * max(spread, 1e-6):
             raise LanguageModelError(
                 f"a language model of type {config.library['model_type']!r} is not understood: the logits of {name} "
                 f"are off by {off:.3g} where their spread is {spread:.3g}"
             )
     generator.train(was_training)
+
+
+@contextmanager
+def computed_in_32_bits(module: nn.Module) -> Iterator[None]:
+    """Let `module` compute in 32 bits with weights kept in 16, one layer's at a time: no second copy fills the memory.
+
+    Weights that several modules share stay shared.
+    """
+    kept: list[tuple[nn.Parameter, Tensor]] = []
+
+    def widen(layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        for parameter in layer.parameters(recurse=False):
+            kept.append((parameter, parameter.data))
+            parameter.data = parameter.data.float()
+        return tuple(value.float() if _is_narrow(value) else value for value in given)
+
+    def give_back(layer: nn.Module, *_: Any) -> None:
+        for _parameter in layer.parameters(recurse=False):
+            parameter, data = kept.pop()
+            parameter.data = data
+
+    layers = [layer for layer in module.modules() if any(map(_is_narrow, layer.parameters(recurse=False)))]
+    hooks = [layer.register_forward_pre_hook(widen) for layer in layers]
+    hooks += [layer.register_forward_hook(give_back) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for parameter, data in reversed(kept):  # what a failure left wide
+            parameter.data = data
+
+
+def _is_narrow(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float32
 
 
 def _own_logits(generator: PretrainedGenerator, context: Tensor, reply: Tensor) -> tuple[Tensor, Tensor]:

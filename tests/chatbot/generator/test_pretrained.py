@@ -11,7 +11,7 @@ from transformers import BloomConfig, BloomForCausalLM
 from chatbot.decoding import Decoding, Lanes, write_replies
 from chatbot.errors import LanguageModelError
 from chatbot.generator.language_model import LanguageModel, LanguageModelConfig, json_ready
-from chatbot.generator.pretrained import Adapters, PretrainedGenerator, check_understood
+from chatbot.generator.pretrained import Adapters, PretrainedGenerator, check_understood, computed_in_32_bits
 from chatbot.generator.pretrained_branches import PretrainedBranches
 from chatbot.generator.prompt import plain_layout
 from chatbot.tokenizer import PAD, START, TURN
@@ -26,6 +26,14 @@ def loss(model: PretrainedGenerator) -> Tensor:
     reply = padded(REPLIES)
     logits = model.score(model.encode(padded(CONTEXTS)), reply)
     return -logits.log_softmax(-1).gather(2, reply[..., None])[reply != PAD].mean()
+
+
+def narrowed(make: Make) -> PretrainedGenerator:
+    """Return a generator whose frozen weights are kept in 16 bits."""
+    found = language_model(make)
+    tree = found.config.to_tree() | {"weights": "bfloat16"}
+    narrow = LanguageModel.build(LanguageModelConfig.from_tree(tree), dict(found.network.state_dict()), "here", "cpu")
+    return PretrainedGenerator(narrow, Adapters(4, 8), CONTEXT_TOKENS, REPLY_TOKENS).eval()
 
 
 @pytest.mark.parametrize("make", MAKES)
@@ -54,11 +62,12 @@ def test_logits_are_scaled_as_the_library_scales_them(kind: str, more: dict[str,
     check_understood(PretrainedGenerator(found, None, CONTEXT_TOKENS, REPLY_TOKENS))
 
 
-def test_a_model_whose_positions_are_not_understood_is_refused() -> None:
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_a_model_whose_positions_are_not_understood_is_refused(weights: str) -> None:
     torch.manual_seed(0)  # BLOOM has no positions but distances in its mask (ALiBi)
     made = BloomForCausalLM(BloomConfig(vocab_size=37, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3))
     library = {k: 0.0 if "drop" in k else v for k, v in json_ready(made.config).items()}
-    config = LanguageModelConfig("causal", library, "float32", 37, (1,), 1, (), plain_layout((), 1))
+    config = LanguageModelConfig("causal", library, weights, 37, (1,), 1, (), plain_layout((), 1))
     language_model = LanguageModel.build(config, dict(made.state_dict()), "here", "cpu")
     with pytest.raises(LanguageModelError, match="type 'bloom' is not understood"):
         check_understood(PretrainedGenerator(language_model, None, CONTEXT_TOKENS, REPLY_TOKENS))
@@ -168,11 +177,10 @@ def test_branches_go_on_from_any_prefix_as_if_they_had_read_it_alone(make: Make)
 
 
 def test_weights_in_16_bits_stay_so_and_adapters_do_not() -> None:
-    found = language_model("llama")
-    tree = found.config.to_tree() | {"weights": "bfloat16"}
-    narrow = LanguageModel.build(LanguageModelConfig.from_tree(tree), dict(found.network.state_dict()), "here", "cpu")
-    model = PretrainedGenerator(narrow, Adapters(4, 8), CONTEXT_TOKENS, REPLY_TOKENS)
+    model = narrowed("llama")
+    places = [p.data_ptr() for p in model.parameters()]
     check_understood(model)
+    assert [p.data_ptr() for p in model.parameters()] == places
     kinds = {("lora_" in name, p.dtype) for name, p in model.named_parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
     value = loss(model.train())
@@ -220,3 +228,27 @@ def test_a_context_encoded_to_learn_from_whole_replies_cannot_be_stepped_from() 
     context = padded([[5, 6, TURN]])
     with pytest.raises(RuntimeError, match="encoded while learning cannot be stepped from"):
         model.step(model.encode(context), torch.tensor([START]))
+
+
+@pytest.mark.parametrize("make", MAKES)
+@torch.no_grad()
+def test_weights_in_16_bits_are_held_to_the_library_in_32(make: Make) -> None:
+    model = narrowed(make)
+    check_understood(model)
+    if make == "t5":
+        return  # looks at its layers' weights from outside and rounds to what it finds there
+    reply, context = padded(REPLIES), padded(CONTEXTS)
+    with computed_in_32_bits(model):
+        wide = model.score(model.encode(context), reply)
+    twin = pretrained(make, stirred=False)
+    for parameter, narrow in zip(twin.parameters(), model.parameters(), strict=True):
+        parameter.copy_(narrow)
+    torch.testing.assert_close(wide, twin.score(twin.encode(context), reply), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(model.score(model.encode(context), reply).float(), wide, rtol=1e-4, atol=1e-3)
+
+
+def test_weights_come_back_to_16_bits_after_a_failure() -> None:
+    model = narrowed("llama")
+    with pytest.raises(IndexError), computed_in_32_bits(model):
+        model.encode(torch.full((1, 2), VOCABULARY + 5))
+    assert {p.dtype for name, p in model.named_parameters() if "lora_" not in name} == {torch.bfloat16}
