@@ -26,6 +26,10 @@ class PairDiscriminator(nn.Module, ABC):
     def forward(self, state: State, reply: Tensor) -> Tensor:
         """Return logits [B, T] (float32): entry t judges reply[:, :t+1]; those behind the reply's end mean nothing."""
 
+    @abstractmethod
+    def judge_soft(self, state: State, soft: Tensor) -> Tensor:
+        """Return logits [B, T] (float32) of replies of distributions [B, T, V] in place of tokens, differentiable."""
+
 
 class Discriminator(PairDiscriminator):
     """Score with a trunk of our own."""

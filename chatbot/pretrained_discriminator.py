@@ -58,6 +58,14 @@ class PretrainedDiscriminator(PairDiscriminator):
         with torch.no_grad():
             start = reply.new_full((len(reply), 1), START)
             hidden = self.trunk.unroll(state, torch.cat((start, reply), 1))[:, 1:]
+        return self._judge(hidden)
+
+    def judge_soft(self, state: State, soft: Tensor) -> Tensor:
+        """Return logits [B, T] (float32) of replies of distributions [B, T, V] in place of tokens."""
+        return self._judge(self.trunk.unroll_soft(state, soft)[:, 1:])
+
+    def _judge(self, hidden: Tensor) -> Tensor:
+        """Return logits [B, T] (float32) from the language model's states [B, T, D] at the tokens of replies."""
         narrowed = self.dropout(torch.nn.functional.gelu(self.narrow(self.norm(hidden.float()))))
         mixed, _ = self.gru(narrowed)
         logits: Tensor = self.out(self.dropout(mixed + narrowed)).squeeze(-1).float()

@@ -104,8 +104,8 @@ def from_tree(tree: Mapping[str, Any]) -> Config:
 def _check_pretrained(config: Config) -> None:
     generator = config.generator
     _expect(bool(generator.path or config.start), "generator.path", "a directory, a .gguf file or a name on the hub")
-    possible = config.system not in RELAXED
-    _expect(possible, "generator.architecture", f"one of our own with the system {config.system}")
+    keeps = config.system not in RELAXED
+    _expect(keeps or not generator.checkpointing, "generator.checkpointing", f"false with the system {config.system}")
     _expect(generator.lora.rank > 0, "generator.lora.rank", "at least 1")
     _expect(generator.lora.alpha > 0, "generator.lora.alpha", "at least 1")
     _expect(generator.tuning == "lora" or not generator.bf16, "generator.bf16", "false with generator.tuning=full")

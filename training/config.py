@@ -11,7 +11,7 @@ Stage = Literal["mle", "discriminator", "backward", "adversarial"]
 System = Literal["cseqgan", "gan", "wgan", "gumbel", "judged"]
 """What the adversarial stage is: see `training.systems`."""
 RELAXED: Final[tuple[System, ...]] = ("gan", "wgan", "gumbel")
-"""Systems whose gradient goes through D into the generator: both are of our own make, and both are looked into."""
+"""Systems whose gradient goes through D into the generator: both read distributions in place of tokens."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any
 from chatbot.bundle import AnyGenerator, Bundle
 from chatbot.discriminator import Discriminator, PairDiscriminator
 from chatbot.generator.language_model import LanguageModel, LanguageModelConfig
-from chatbot.generator.pretrained import PretrainedGenerator, check_understood
+from chatbot.generator.pretrained import PretrainedGenerator
 from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.generator.understanding import check_understood
 from chatbot.pretrained_bundle import LANGUAGE_MODEL
 from chatbot.pretrained_discriminator import HeadConfig, PretrainedDiscriminator
 from chatbot.tokenizer import Tokenizer
@@ -22,14 +23,13 @@ from training.errors import ConfigError, RunError
 def generator_config(config: Config, start: Bundle) -> GeneratorConfig:
     """Return what a run's generator is when it starts from a bundle, which brings its own shape.
 
-    Raises ConfigError where a pretrained generator cannot learn by the run's system.
+    Raises ConfigError where D was to begin as a copy of a pretrained one.
     """
     own, given = config.generator, start.generator
     if isinstance(given, PretrainedGenerator):
-        if config.system in RELAXED or config.discriminator.from_generator:
+        if config.discriminator.from_generator:
             raise ConfigError(
-                f"start={config.start} holds a pretrained generator: expected the system cseqgan or judged, and "
-                "discriminator.from_generator=false"
+                f"start={config.start} holds a pretrained generator: expected discriminator.from_generator=false"
             )
         changed = {"tuning": "full"} if given.adapters is None else {"tuning": "lora", "lora": given.adapters}
         return dataclasses.replace(own, architecture="pretrained", **changed)
@@ -87,7 +87,7 @@ def make_generator(
     else:
         adapters = config.generator.lora if config.generator.tuning == "lora" else None
         made = PretrainedGenerator(model, adapters, *lengths)
-        check_understood(made)
+        check_understood(made, softly=config.system in RELAXED)
         if config.generator.checkpointing:
             made.trunk.let_recompute()
     if start is not None:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from chatbot.discriminator import Discriminator
-from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.bundle import AnyGenerator
+from chatbot.discriminator import PairDiscriminator
 from chatbot.tokenizer import PAD, START, TURN
 from training.losses import reply_mask
 
@@ -28,7 +28,7 @@ Relaxation = Callable[[Tensor], Tensor]
 _LEFT = 1e-3  # probability that a reply goes on, below which what it would go on with is not written
 
 
-def write_relaxed(generator: Seq2SeqGenerator, context: Tensor, relax: Relaxation) -> Tensor:
+def write_relaxed(generator: AnyGenerator, context: Tensor, relax: Relaxation) -> Tensor:
     """Return the generator's own replies to contexts [B, S] as distributions [B, T, V], differentiable through time.
 
     PAD and START get no probability. T is at most `reply_tokens`, and less when every reply has ended before.
@@ -92,7 +92,7 @@ def ending_weights(soft: Tensor) -> Tensor:
     return torch.cat((before[:, :-1] * ends[:, :-1], before[:, -1:]), dim=1)
 
 
-def verdict(discriminator: Discriminator, context: Tensor, soft: Tensor) -> Tensor:
+def verdict(discriminator: PairDiscriminator, context: Tensor, soft: Tensor) -> Tensor:
     """Return D's expected logit [B] of relaxed replies [B, T, V] to contexts [B, S], over where they end."""
     logits = discriminator.judge_soft(discriminator.encode(context), soft)
     return (ending_weights(soft) * logits).sum(dim=1)

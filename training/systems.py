@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from chatbot.bundle import AnyGenerator
-from chatbot.discriminator import Discriminator
-from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import SMALLEST_VOCABULARY
 from training import ranks
 from training.backward import load_backward
@@ -104,21 +102,14 @@ def _judged(session: Session, reference: AnyGenerator) -> AdversarialObjective:
 def _players(session: Session, betas: tuple[float, float] = (0.5, 0.98)) -> Players:
     config = session.config
     return Players(
-        *_of_our_own(session),
+        session.generator,
+        session.discriminator,
         session.batches(config.adversarial.contexts, 2),
         config.adversarial,
         config.discriminator,
         session.precision,
         betas=betas,
     )
-
-
-def _of_our_own(session: Session) -> tuple[Seq2SeqGenerator, Discriminator]:
-    """Return the models of a system that needs to look into them; the composition of a config has refused others."""
-    generator, discriminator = session.generator, session.discriminator
-    assert isinstance(generator, Seq2SeqGenerator)
-    assert isinstance(discriminator, Discriminator)
-    return generator, discriminator
 
 
 def learns_from_feedback(config: Config) -> bool:

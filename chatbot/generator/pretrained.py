@@ -4,8 +4,6 @@ With adapters the language model's own weights stay as they were and are shared:
 discriminator. `state_dict` is what is learnt and nothing else. B lanes, T reply tokens, D width, V vocabulary.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +77,11 @@ class PretrainedGenerator(Generator):
         hidden, state = self.trunk.step(state, tokens)
         return self.project(hidden).float(), state
 
+    def step_soft(self, state: State, soft: Tensor) -> tuple[Tensor, State]:
+        """Append the expected embedding of a distribution over tokens [B, V] to every lane; otherwise like `step`."""
+        hidden, state = self.trunk.step_soft(state, soft)
+        return self.project(hidden).float(), state
+
 
 def add_adapters(network: nn.Module, adapters: Adapters) -> None:
     """Put adapters that do nothing yet into `network`, in place; they alone learn. Raises LanguageModelError."""
@@ -122,103 +125,3 @@ def keep_what_learns(module: nn.Module) -> None:
 
     module.register_state_dict_post_hook(drop)  # type: ignore[no-untyped-call]
     module.register_load_state_dict_post_hook(forgive)  # type: ignore[no-untyped-call]
-
-
-@torch.no_grad()
-def check_understood(generator: PretrainedGenerator, most: float = 2e-3) -> None:
-    """Hold our way of reading against the library's own on a short dialogue of arbitrary tokens.
-
-    Language models differ in how they count positions, cache and scale. Raises LanguageModelError for one whose logits
-    come out otherwise by more than the share `most` of their spread: nothing that it learnt here could be trusted.
-    Weights in 16 bits are computed with in 32: the sums of 16 differ by more than a misreading does.
-    """
-    was_training = generator.training
-    generator.eval()
-    trunk, config, device = generator.trunk, generator.trunk.config, next(generator.parameters()).device
-    allowed = [i for i in range(config.tokens) if i not in config.never]
-    chosen = [allowed[i * 7919 % len(allowed)] + generator.vocabulary_size - config.tokens for i in range(8)]
-    context = torch.tensor([[*chosen[:3], 2, *chosen[3:5], 2], [chosen[5], 2, 0, 0, 0, 0, 0]], device=device)
-    reply = torch.tensor([chosen[4:8], chosen[1:5]], device=device)[:, : generator.reply_tokens]
-    try:
-        with computed_in_32_bits(trunk):
-            whole, stepped = _own_logits(generator, context, reply)
-            library = _library_logits(trunk, context, reply)
-    except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
-        first = " ".join(str(error).split())[:120]
-        raise LanguageModelError(
-            f"a language model of type {config.library['model_type']!r} is not understood: it cannot be read with keys "
-            f"and values of its own for every reply ({first})"
-        ) from None
-    written = slice(generator.vocabulary_size - config.tokens, None)
-    heard = ~trunk.get_buffer("_never")
-    spread = float(library.float().std())
-    for name, found in (("a whole reply", whole), ("a reply read token by token", stepped)):
-        off = float((found[..., written] - library)[..., heard].abs().max())
-        if not off <= most * max(spread, 1e-6):
-            raise LanguageModelError(
-                f"a language model of type {config.library['model_type']!r} is not understood: the logits of {name} "
-                f"are off by {off:.3g} where their spread is {spread:.3g}"
-            )
-    generator.train(was_training)
-
-
-@contextmanager
-def computed_in_32_bits(module: nn.Module) -> Iterator[None]:
-    """Let `module` compute in 32 bits with weights kept in 16, one layer's at a time: no second copy fills the memory.
-
-    Weights that several modules share stay shared.
-    """
-    kept: list[tuple[nn.Parameter, Tensor]] = []
-
-    def widen(layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        for parameter in layer.parameters(recurse=False):
-            kept.append((parameter, parameter.data))
-            parameter.data = parameter.data.float()
-        return tuple(value.float() if _is_narrow(value) else value for value in given)
-
-    def give_back(layer: nn.Module, *_: Any) -> None:
-        for _parameter in layer.parameters(recurse=False):
-            parameter, data = kept.pop()
-            parameter.data = data
-
-    layers = [layer for layer in module.modules() if any(map(_is_narrow, layer.parameters(recurse=False)))]
-    hooks = [layer.register_forward_pre_hook(widen) for layer in layers]
-    hooks += [layer.register_forward_hook(give_back) for layer in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for parameter, data in reversed(kept):  # what a failure left wide
-            parameter.data = data
-
-
-def _is_narrow(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float32
-
-
-def _own_logits(generator: PretrainedGenerator, context: Tensor, reply: Tensor) -> tuple[Tensor, Tensor]:
-    """Return our logits [B, T, V], read as a whole and token by token."""
-    whole = generator.score(generator.encode(context), reply)
-    state, previous, stepped = generator.encode(context), torch.full_like(reply[:, 0], START), []
-    for token in reply.unbind(1):
-        logits, state = generator.step(state, previous)
-        stepped.append(logits)
-        previous = token
-    return whole, torch.stack(stepped, 1)
-
-
-def _library_logits(trunk: PretrainedTrunk, context: Tensor, reply: Tensor) -> Tensor:
-    """Return the logits [B, T, tokens] that the library's own model gives, one dialogue after the other, unpadded."""
-    config, rows = trunk.config, []
-    prompt, mask = trunk.prompts(context)
-    for i in range(len(context)):
-        own = prompt[i, : int(mask[i].sum())][None]
-        start = torch.tensor([[*config.begun, config.start]], device=own.device)
-        read = torch.cat((start, trunk.ids(reply[i : i + 1, :-1])), 1)
-        if config.kind == "causal":
-            logits = trunk.network(input_ids=torch.cat((own, read), 1)).logits
-        else:
-            logits = trunk.network(input_ids=own, decoder_input_ids=read).logits
-        rows.append(logits[0, -reply.shape[1] :, : config.tokens])
-    return torch.stack(rows)

@@ -13,7 +13,7 @@ from transformers import DynamicCache
 
 from chatbot.generator.attention import causal_mask
 from chatbot.generator.interface import Part, State
-from chatbot.generator.pretrained_trunk import KeyValue, PretrainedTrunk, paired, select_pairs
+from chatbot.generator.pretrained_trunk import KeyValue, PretrainedTrunk, paired, select_pairs, started
 
 
 @dataclass
@@ -99,16 +99,24 @@ class CausalTrunk(PretrainedTrunk):
     def unroll(self, state: State, tokens: Tensor) -> Tensor:
         """Read tokens [B, T], the first one START, and return hidden states [B, T, D]."""
         assert isinstance(state, CausalState)
-        ids, lengths = self.ids(tokens), state.mask.sum(1)
         if not state.memory:
-            return self._unroll_whole(state, ids, lengths)
-        count, longest = ids.shape
-        before = causal_mask(longest, ids.device).expand(count, 1, -1, -1)
+            return self._unroll_whole(state, self.ids(tokens), state.mask.sum(1))
+        return self._unroll(state, *tokens.shape, input_ids=self.ids(tokens))
+
+    def unroll_soft(self, state: State, soft: Tensor) -> Tensor:
+        """Read START and then distributions [B, T, V] in place of tokens; return hidden states [B, 1 + T, D]."""
+        assert isinstance(state, CausalState)
+        embedded = torch.cat((self.embed(started(soft)), self.embed_soft(soft)), 1)
+        return self._unroll(state, *embedded.shape[:2], inputs_embeds=embedded)
+
+    def _unroll(self, state: CausalState, count: int, longest: int, **read: Tensor) -> Tensor:
+        """Read `longest` ids or embeddings behind the prompts of `count` lanes; return hidden states [B, T, D]."""
+        before = causal_mask(longest, state.mask.device).expand(count, 1, -1, -1)
         seen = torch.cat((state.mask[:, None, None].expand(-1, -1, longest, -1), before), 3)
         hidden: Tensor = self._body(
-            input_ids=ids,
+            **read,
             attention_mask=self._mask(seen),
-            position_ids=lengths[:, None] + torch.arange(longest, device=ids.device),
+            position_ids=state.mask.sum(1)[:, None] + torch.arange(longest, device=state.mask.device),
             cache=_Beside(state.memory),
             use_cache=True,
         ).last_hidden_state
@@ -127,6 +135,14 @@ class CausalTrunk(PretrainedTrunk):
 
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, CausalState]:
         """Read one token [B] more in every lane and return its hidden state [B, D], as a `TransformerTrunk`."""
+        return self._step(state, input_ids=self.ids(tokens)[:, None])
+
+    def step_soft(self, state: State, soft: Tensor) -> tuple[Tensor, CausalState]:
+        """Read the expected embedding of a distribution over tokens [B, V] in every lane; otherwise like `step`."""
+        return self._step(state, inputs_embeds=self.embed_soft(soft)[:, None])
+
+    def _step(self, state: State, **read: Tensor) -> tuple[Tensor, CausalState]:
+        """Read one id or embedding more in every lane and return its hidden state [B, D]."""
         assert isinstance(state, CausalState)
         cache, position = state.cache, state.position
         if not cache:
@@ -136,9 +152,9 @@ class CausalTrunk(PretrainedTrunk):
         elif torch.is_grad_enabled():
             cache = [(keys.clone(), values.clone()) for keys, values in cache]
         length = cache[0][0].shape[2]
-        seen = torch.cat((state.mask, torch.arange(length, device=tokens.device) <= position[:, None]), 1)
+        seen = torch.cat((state.mask, torch.arange(length, device=position.device) <= position[:, None]), 1)
         hidden: Tensor = self._body(
-            input_ids=self.ids(tokens)[:, None],
+            **read,
             attention_mask=self._mask(seen[:, None, None]),
             position_ids=(state.mask.sum(1) + position)[:, None],
             cache=_InPlace(state.memory, cache, position),

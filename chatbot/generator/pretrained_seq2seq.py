@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 
 from chatbot.generator.interface import Part, State
-from chatbot.generator.pretrained_trunk import KeyValue, PretrainedTrunk, paired, select_pairs
+from chatbot.generator.pretrained_trunk import KeyValue, PretrainedTrunk, paired, select_pairs, started
 
 
 @dataclass
@@ -65,59 +65,81 @@ class EncoderDecoderTrunk(PretrainedTrunk):
         """Read prompts [B, S], real where `mask` [B, S] is true, and return B lanes with empty replies."""
         encoded = self.network.get_encoder()(input_ids=prompt, attention_mask=mask.long()).last_hidden_state
         position = mask.new_zeros(len(prompt), dtype=torch.long)
-        if self.training and torch.is_grad_enabled():  # a whole reply will be read, and nothing stepped
-            return EncoderDecoderState(encoded, mask, [], [], [], position)
+        state = EncoderDecoderState(encoded, mask, [], [], [], position)
+        learning = self.training and torch.is_grad_enabled()  # mostly a whole reply will be read, and nothing stepped
+        return state if learning else self._remember(state)
+
+    def _remember(self, state: EncoderDecoderState) -> EncoderDecoderState:
+        """Return `state` with the decoder's keys and values of the context and of what it began with."""
+        encoded, mask = state.encoded, state.mask
         begun = self.config.begun
-        first = torch.tensor(begun or (self.config.start,), device=prompt.device).expand(len(prompt), -1)
+        first = torch.tensor(begun or (self.config.start,), device=mask.device).expand(len(mask), -1)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        self._decode(first, encoded, mask, cache)
+        self._decode(encoded, mask, cache, input_ids=first)
         own, crossed = cache.self_attention_cache.layers, cache.cross_attention_cache.layers
         kept = [(layer.keys[:, :, : len(begun)], layer.values[:, :, : len(begun)]) for layer in own]
         memory = [(layer.keys, layer.values) for layer in crossed]
-        return EncoderDecoderState(encoded, mask, memory, kept, [], position)
+        return EncoderDecoderState(encoded, mask, memory, kept, [], state.position)
 
     def unroll(self, state: State, tokens: Tensor) -> Tensor:
         """Read tokens [B, T], the first one START, and return hidden states [B, T, D]."""
         assert isinstance(state, EncoderDecoderState)
-        begun = self.config.begun
-        first = torch.tensor(begun, dtype=torch.long, device=tokens.device).expand(len(tokens), -1)
-        hidden = self._decode(torch.cat((first, self.ids(tokens)), 1), state.encoded, state.mask, None)
-        return hidden[:, len(begun) :]
+        begun = self._begun(len(tokens))
+        hidden = self._decode(state.encoded, state.mask, None, input_ids=torch.cat((begun, self.ids(tokens)), 1))
+        return hidden[:, begun.shape[1] :]
+
+    def unroll_soft(self, state: State, soft: Tensor) -> Tensor:
+        """Read START and then distributions [B, T, V] in place of tokens; return hidden states [B, 1 + T, D]."""
+        assert isinstance(state, EncoderDecoderState)
+        begun = self.network.get_input_embeddings()(self._begun(len(soft)))
+        embedded = torch.cat((begun, self.embed(started(soft)), self.embed_soft(soft)), 1)
+        return self._decode(state.encoded, state.mask, None, inputs_embeds=embedded)[:, begun.shape[1] :]
 
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, EncoderDecoderState]:
         """Read one token [B] more in every lane and return its hidden state [B, D]."""
+        return self._step(state, input_ids=self.ids(tokens)[:, None])
+
+    def step_soft(self, state: State, soft: Tensor) -> tuple[Tensor, EncoderDecoderState]:
+        """Read the expected embedding of a distribution over tokens [B, V] in every lane; otherwise like `step`."""
+        return self._step(state, inputs_embeds=self.embed_soft(soft)[:, None])
+
+    def _step(self, state: State, **read: Tensor) -> tuple[Tensor, EncoderDecoderState]:
+        """Read one id or embedding more in every lane and return its hidden state [B, D]."""
         assert isinstance(state, EncoderDecoderState)
         if not state.memory:
-            raise RuntimeError("a context that was encoded while learning cannot be stepped from")
+            state = self._remember(state)
         cache = state.cache or [(_room(k, self.reply_tokens), _room(v, self.reply_tokens)) for k, v in state.begun]
-        hidden = state.encoded.new_empty(len(tokens), self.width)
+        hidden = state.encoded.new_empty(len(state.encoded), self.width)
         for position in torch.unique(state.position).tolist():
             rows = (state.position == position).nonzero().squeeze(1)
-            hidden[rows] = self._step_together(state, cache, self.ids(tokens[rows]), rows, int(position)).to(
-                hidden.dtype
-            )
+            chosen = {name: value[rows] for name, value in read.items()}
+            hidden[rows] = self._step_together(state, cache, rows, int(position), **chosen).to(hidden.dtype)
         after = EncoderDecoderState(state.encoded, state.mask, state.memory, state.begun, cache, state.position + 1)
         return hidden, after
 
     def _step_together(
-        self, state: EncoderDecoderState, cache: list[KeyValue], ids: Tensor, rows: Tensor, position: int
+        self, state: EncoderDecoderState, cache: list[KeyValue], rows: Tensor, position: int, **read: Tensor
     ) -> Tensor:
-        """Read one id [n] more in the lanes `rows`, all at `position`; write the cache; return hidden states [n, D]."""
+        """Read one step more in the n lanes `rows`, all at `position`; write the cache; return hidden states [n, D]."""
         own, crossed = DynamicCache(), DynamicCache()
         for layer, (begun, written, memory) in enumerate(zip(state.begun, cache, state.memory, strict=True)):
             before = [torch.cat((b[rows], w[rows, :, :position]), 2) for b, w in zip(begun, written, strict=True)]
             own.update(before[0], before[1], layer)
             crossed.update(memory[0][rows], memory[1][rows], layer)
         both = EncoderDecoderCache(own, crossed)
-        hidden = self._decode(ids[:, None], state.encoded[rows], state.mask[rows], both)
+        hidden = self._decode(state.encoded[rows], state.mask[rows], both, **read)
         for (keys, values), layer in zip(cache, own.layers, strict=True):
             keys[rows, :, position] = layer.keys[:, :, -1].to(keys.dtype)
             values[rows, :, position] = layer.values[:, :, -1].to(values.dtype)
         return hidden[:, 0]
 
-    def _decode(self, ids: Tensor, encoded: Tensor, mask: Tensor, cache: Any) -> Tensor:
+    def _begun(self, lanes: int) -> Tensor:
+        """Return what each decoder has read before START [lanes, n], in the language model's ids."""
+        return torch.tensor(self.config.begun, dtype=torch.long, device=self._ids.device).expand(lanes, -1)
+
+    def _decode(self, encoded: Tensor, mask: Tensor, cache: Any, **read: Tensor) -> Tensor:
         hidden: Tensor = self.network.get_decoder()(
-            input_ids=ids,
+            **read,
             encoder_hidden_states=encoded,
             encoder_attention_mask=mask.long(),
             cache=cache,

@@ -71,6 +71,28 @@ class PretrainedTrunk(nn.Module, ABC):
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
         """Read one token [B] more in every lane and return its hidden state [B, D]."""
 
+    @abstractmethod
+    def unroll_soft(self, state: State, soft: Tensor) -> Tensor:
+        """Read START and then distributions [B, T, V] in place of tokens; return hidden states [B, 1 + T, D]."""
+
+    @abstractmethod
+    def step_soft(self, state: State, soft: Tensor) -> tuple[Tensor, State]:
+        """Read the expected embedding of a distribution over tokens [B, V] in every lane; otherwise like `step`."""
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return what the language model makes of our tokens [...]: embeddings [..., E]."""
+        embedded: Tensor = self.network.get_input_embeddings()(self.ids(tokens))
+        return embedded
+
+    def embed_soft(self, soft: Tensor) -> Tensor:
+        """Return the expected embedding [..., E] of tokens distributed as `soft` [..., V]; a one-hot row is a token."""
+        table = self.network.get_input_embeddings()
+        weight, scale = table.weight, getattr(table, "embed_scale", 1.0)  # BART and Gemma
+        soft = soft.to(weight.dtype)
+        reserved = soft[..., :BORROWED_BY] @ weight[self._ids[:BORROWED_BY]]
+        expected: Tensor = (reserved + soft[..., BORROWED_BY:] @ weight[: self.config.tokens]) * scale
+        return expected.to(weight.dtype)
+
     def let_recompute(self) -> None:
         """Keep no activations of layers while learning: they are computed again on the way back."""
         self.network.activation_checkpointing_enable()
@@ -125,6 +147,11 @@ class PretrainedTrunk(nn.Module, ABC):
         silent = torch.full_like(end, _UNHEARD)
         written = scores[..., : self.config.tokens].masked_fill(self._never, _UNHEARD)
         return torch.cat((silent, silent, end, written), -1)
+
+
+def started(soft: Tensor) -> Tensor:
+    """Return START [B, 1] for the lanes of distributions [B, ...]."""
+    return torch.full((len(soft), 1), START, device=soft.device)
 
 
 def select_pairs(pairs: list[KeyValue], lanes: Tensor) -> list[KeyValue]:

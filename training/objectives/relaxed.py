@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chatbot.discriminator import Discriminator
-from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.bundle import AnyGenerator
+from chatbot.discriminator import PairDiscriminator
 from training import ranks
 from training.batches import Batches
 from training.config import AdversarialConfig, DiscriminatorConfig
@@ -36,8 +36,8 @@ class Players:
 
     def __init__(
         self,
-        generator: Seq2SeqGenerator,
-        discriminator: Discriminator,
+        generator: AnyGenerator,
+        discriminator: PairDiscriminator,
         batches: Batches,
         config: AdversarialConfig,
         judging: DiscriminatorConfig,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from chatbot.discriminator import Discriminator
+from chatbot.discriminator import PairDiscriminator
 from training.config import WganConfig
 from training.losses import divergence_penalty, gradient_penalty, wasserstein_estimate
 from training.objectives.policy import without_dropout
@@ -88,7 +88,7 @@ def interpolate(dealt: Dealt, rng: torch.Generator) -> Tensor:
     return share * human + (1 - share) * machine
 
 
-def slopes(critic: Discriminator, context: Tensor, soft: Tensor) -> Tensor:
+def slopes(critic: PairDiscriminator, context: Tensor, soft: Tensor) -> Tensor:
     """Return the gradient [B, T, V] of the critic's value of each reply in its vectors, itself differentiable."""
     soft = soft.detach().requires_grad_()
     (gradients,) = torch.autograd.grad(verdict(critic, context, soft).sum(), soft, create_graph=True)

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, ByT5Tokenizer
 
 from chatbot.errors import LanguageModelError
-from chatbot.generator.pretrained import Adapters, PretrainedGenerator, check_understood
+from chatbot.generator.pretrained import Adapters, PretrainedGenerator
 from chatbot.generator.pretrained_source import fetch_language_model, fetch_tokenizer
+from chatbot.generator.understanding import check_understood
 from tests.chatbot.pretrained import MAKES, Make, hf_tokenizer, network, save_language_model
 
 
