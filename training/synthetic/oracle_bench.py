@@ -59,7 +59,7 @@ class OracleOptions:
         )
     )
     judge_size: int = 64
-    seqgan: Schedule = field(default_factory=lambda: Schedule(rounds=20))
+    seqgan: Schedule = field(default_factory=lambda: Schedule(rounds=30))
     placebo: Schedule = field(default_factory=lambda: Schedule(rounds=100))
     best: RecipeSettings = field(default_factory=RecipeSettings)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
