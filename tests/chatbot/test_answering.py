@@ -164,6 +164,10 @@ class Choosy(PairDiscriminator):
         logits: Tensor = self.judge(state, reply)
         return logits
 
+    def judge_soft(self, state: State, soft: Tensor) -> Tensor:
+        """Judge no distributions."""
+        raise NotImplementedError
+
 
 def test_a_judge_that_breaks_down_at_one_request_costs_the_others_nothing() -> None:
     """Replies of one length end in one step, so all four are judged together, and the third is to blame."""

@@ -255,11 +255,12 @@ def test_a_description_of_an_unknown_model_is_refused_and_runs_nothing() -> None
         LanguageModel.build(LanguageModelConfig.from_tree(tree), {}, "here", "cpu")
 
 
-def test_a_context_encoded_to_learn_from_whole_replies_cannot_be_stepped_from() -> None:
+def test_a_context_encoded_to_learn_from_whole_replies_can_be_stepped_from_too() -> None:
     model = pretrained("t5", None).train()
-    context = padded([[5, 6, TURN]])
-    with pytest.raises(RuntimeError, match="encoded while learning cannot be stepped from"):
-        model.step(model.encode(context), torch.tensor([START]))
+    context, start = padded([[5, 6, TURN]]), torch.tensor([START])
+    learnt, _ = model.step(model.encode(context), start)
+    plain, _ = model.eval().step(model.encode(context), start)
+    torch.testing.assert_close(learnt, plain, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("make", MAKES)
