@@ -103,16 +103,17 @@ def contexts(
     data: Annotated[Path, typer.Argument(help="Prepared dataset.")],
     out: Annotated[Path, typer.Option(help="JSONL to write.")] = Path("contexts.jsonl"),
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    limit: Annotated[int, typer.Option(min=1, help="How many, at most one from each dialogue.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 200,
+    each: Annotated[int, typer.Option(min=1, help="How many of one dialogue at most.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the choice.")] = 0,
 ) -> None:
-    """Write held-out contexts with their human replies, for `study create` and `generate`.
+    """Write contexts with their human replies, for `study create` and `generate`.
 
     Example: rejoinder contexts data/support --out contexts.jsonl --limit 300
     """
     from training.commands import contexts as run
 
-    run(data, out, split=split, limit=limit, seed=seed)
+    run(data, out, split=split, limit=limit, seed=seed, each=each)
 
 
 @app.command()

@@ -33,11 +33,11 @@ def print_summary(summary: "Summary") -> None:
     typer.echo(f"{summary.out}: pairs {counts}; vocabulary {summary.document['vocabulary']['used']:,}{rejected}")
 
 
-def contexts(data: Path, out: Path, *, split: str, limit: int, seed: int) -> None:
+def contexts(data: Path, out: Path, *, split: str, limit: int, seed: int, each: int) -> None:
     """Write contexts of a prepared dataset, with their human replies, to `out`."""
     from training.corpus.contexts import export_contexts
 
-    count = export_contexts(data, out, split=split, limit=limit, seed=seed)
+    count = export_contexts(data, out, split=split, limit=limit, seed=seed, each=each)
     typer.echo(f"{out}: {count:,} contexts with their human replies")
 
 

@@ -14,11 +14,12 @@ from training.corpus.dataset import PreparedDataset, Split
 from training.corpus.errors import CorpusError
 
 
-def export_contexts(data: Path, out: Path, *, split: str, limit: int, seed: int) -> int:
+def export_contexts(data: Path, out: Path, *, split: str, limit: int, seed: int, each: int = 1) -> int:
     """Write up to `limit` contexts of a split to `out`, and return how many; the same seed gives the same ones.
 
-    One from each dialogue at most, drawn at random: neighbouring contexts of one dialogue share most of their words,
-    and a rater who knows one of them knows the other. A line has `turns`, `reply`, `source` and `split`.
+    At most `each` from one dialogue, drawn at random, first one of every dialogue, then a second one: neighbouring
+    contexts share most of their words, and a rater who knows one of them knows the other. A line has `turns`, `reply`,
+    `source` and `split`.
     Raises CorpusError when there is no such dataset or split, or `out` cannot be written.
     """
     dataset = PreparedDataset.open(data)
@@ -30,7 +31,9 @@ def export_contexts(data: Path, out: Path, *, split: str, limit: int, seed: int)
         by_dialogue.setdefault(pairs.dialogue_of(i), []).append(i)
     dialogues = sorted(by_dialogue)
     rng.shuffle(dialogues)
-    chosen = (rng.choice(by_dialogue[dialogue]) for dialogue in dialogues)
+    chosen = (
+        _taken(by_dialogue[dialogue], rng) for _ in range(each) for dialogue in dialogues if by_dialogue[dialogue]
+    )
     source = f"{data.resolve().name}, pair "
     rows: list[dict[str, str | list[str]]] = []
     for i in chosen:
@@ -47,6 +50,13 @@ def export_contexts(data: Path, out: Path, *, split: str, limit: int, seed: int)
     except OSError as error:
         raise CorpusError(f"{out}: cannot be written ({error.strerror})") from None
     return len(rows)
+
+
+def _taken(pairs: list[int], rng: random.Random) -> int:
+    """Remove a random one of `pairs` and return it."""
+    pair = rng.choice(pairs)
+    pairs.remove(pair)
+    return pair
 
 
 def _turns(pairs: Split, i: int, tokenizer: Tokenizer) -> list[str]:

@@ -2,20 +2,25 @@
 
 In the two formats with roles only the assistant's turns are replies, since that is what their users mean; system
 messages are left out and counted. A dialogue in which a tool was called is rejected: what the assistant says after a
-call answers a text that the human never saw.
+call answers a text that the human never saw. Where a line has `replies`, as `rejoinder generate` writes them, each is
+learnt as an answer to the dialogue, and nothing else of it is: a small model learns from a large one's replies
+(Kim & Rush 2016, "Sequence-Level Knowledge Distillation").
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
-from training.corpus.records import BadRecordError, Message, RawDialogue, Record, Rejection, alternating
+from training.corpus.records import BadRecordError, LeftOut, Message, RawDialogue, Record, Rejection, alternating
 from training.corpus.sources import SPLIT_NAMES
 
 USER: Final = "user"
 ASSISTANT: Final = "assistant"
 SYSTEM: Final = "system"
 TOOL: Final = "tool"
+REPLIER: Final = "replier"
+"""Who wrote `replies`: nobody who spoke before."""
 ROLES: Final = {
     "user": USER,
     "human": USER,
@@ -40,7 +45,9 @@ def read_jsonl(lines: Iterable[bytes]) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            yield _dialogue(number, parse_object(line))
+            record = parse_object(line)
+            dialogue = _dialogue(number, record)
+            yield from _answered(dialogue, record) if "replies" in record else (dialogue,)
         except BadRecordError as error:
             yield Rejection.of(number, error, line.rstrip(b"\r\n"))
 
@@ -93,6 +100,27 @@ def _turns(items: list[Any]) -> tuple[Message, ...]:
         if not isinstance(item, str):
             raise BadRecordError("wrong type", f"turns[{i}] is {json_kind(item)}, expected text")
     return alternating(items)
+
+
+def _answered(dialogue: RawDialogue, record: dict[str, Any]) -> Iterator[Record]:
+    """Yield the dialogue with each of the record's `replies` as its last turn, the only one to be learnt."""
+    replies = record["replies"]
+    if not isinstance(replies, list):
+        raise BadRecordError("wrong type", f"replies is {json_kind(replies)}, expected a list")
+    texts: list[str] = []
+    for i, reply in enumerate(replies):
+        text = reply.get("text") if isinstance(reply, dict) else reply
+        if not isinstance(text, str):
+            raise BadRecordError("wrong type", f"replies[{i}] is {json_kind(text)}, expected text or an object with it")
+        texts.append(text)
+    for reply, text in zip(replies, texts, strict=True):
+        if isinstance(reply, dict) and reply.get("finish_reason") == "length":
+            yield LeftOut("reply cut at its limit")
+        elif not text.strip():
+            yield LeftOut("empty reply")
+        else:
+            messages = (*dialogue.messages, Message(REPLIER, text))
+            yield replace(dialogue, messages=messages, repliers=frozenset({REPLIER}), origin=_text(record, "model"))
 
 
 def role_messages(items: list[Any], field: str, role_key: str, text_key: str) -> tuple[tuple[Message, ...], int]:

@@ -47,6 +47,14 @@ def test_each_line_is_a_context_with_the_reply_that_followed(data: Path, tmp_pat
     assert len({len(row["turns"]) for row in rows}) > 1  # type: ignore[arg-type]
 
 
+def test_more_of_a_dialogue_come_after_one_of_every_other(data: Path, tmp_path: Path) -> None:
+    one = export_contexts(data, tmp_path / "one", split="train", limit=1000, seed=0)
+    assert export_contexts(data, tmp_path / "all", split="train", limit=1000, seed=0, each=9) == 3 * one
+    rows = read(tmp_path / "all")
+    assert rows[:one] == read(tmp_path / "one")
+    assert len({str(row["source"]) for row in rows}) == 3 * one
+
+
 def test_the_seed_chooses(data: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert export_contexts(data, tmp_path / name, split="train", limit=5, seed=seed) == 5

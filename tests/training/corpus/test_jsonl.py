@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from training.corpus.cleaning import clean_dialogue
 from training.corpus.jsonl import read_jsonl
 from training.corpus.records import LeftOut, Message, RawDialogue, Record, Rejection
 
@@ -50,6 +51,51 @@ def test_sharegpt_conversations() -> None:
     assert isinstance(record, RawDialogue)
     assert record.messages == (Message("user", "a"), Message("assistant", "b"))
     assert record.repliers == {"assistant"}
+
+
+def test_each_of_the_replies_that_a_model_wrote_is_learnt_and_nothing_else() -> None:
+    row = {
+        "turns": ["a", "b", "c"],
+        "reply": "what a human said",
+        "source": "data, pair 17",
+        "split": "train",
+        "model": "teacher",
+        "replies": [
+            {"text": "d", "finish_reason": "stop", "discriminator_score": None},
+            {"text": "cut in the", "finish_reason": "length", "discriminator_score": None},
+            {"text": " ", "finish_reason": "stop", "discriminator_score": None},
+            "e",
+        ],
+    }
+    first, cut, empty, second = read_jsonl([json.dumps(row).encode()])
+    assert (cut, empty) == (LeftOut("reply cut at its limit"), LeftOut("empty reply"))
+    for record, reply in ((first, "d"), (second, "e")):
+        assert isinstance(record, RawDialogue)
+        assert [message.text for message in record.messages] == ["a", "b", "c", reply]
+        clean = clean_dialogue(record)
+        assert clean.replies == (3,)
+        assert (record.origin, record.split) == ("teacher", "train")
+
+
+def test_messages_may_be_answered_after_the_assistant_has_spoken() -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    record = one({"messages": messages, "replies": ["c"]})
+    assert isinstance(record, RawDialogue)
+    assert (clean_dialogue(record).turns, clean_dialogue(record).replies) == (("a", "b", "c"), (2,))
+
+
+@pytest.mark.parametrize(
+    ("replies", "reason"),
+    [
+        ("b", "replies is text, expected a list"),
+        ([["b"]], "replies[0] is a list, expected text or an object with it"),
+        (["b", {"finish_reason": "stop"}], "replies[1] is null, expected text or an object with it"),
+    ],
+)
+def test_replies_of_another_kind_are_rejected_whole(replies: object, reason: str) -> None:
+    record = one({"turns": ["a"], "replies": replies})
+    assert isinstance(record, Rejection)
+    assert reason in record.reason
 
 
 def test_blank_lines_are_no_records_but_count_as_lines() -> None:
