@@ -57,7 +57,7 @@ def test_a_file_of_contexts_is_answered_in_order_and_the_same_again(
     outputs = []
     for name in ("first.jsonl", "second.jsonl"):
         arguments = ["--model", runs / "cseqgan" / "bundle", "--in", contexts, "--out", tmp_path / name]
-        done = rejoinder("generate", *arguments, "--n", "2", "--best-of", "4", "--seed", "5")
+        done = rejoinder("generate", *arguments, "--n", "2", "--best-of", "4", "--seed", "5", "--precision", "fp32")
         assert done.returncode == 0, done.stderr
         outputs.append((tmp_path / name).read_text(encoding="utf-8"))
     assert outputs[0] == outputs[1]
