@@ -119,8 +119,12 @@ def _check_judged(config: Config) -> None:
     _expect(judged.discount <= 1, "judged.discount", "at most 1")
     _expect(judged.backward > 0, "judged.backward", "above 0")
     _expect(config.adversarial.baseline == "loo", "adversarial.baseline", "loo with the system judged")
-    weights = (judged.ease, judged.flow, judged.coherence, judged.discriminator)
-    _expect(any(weights), "judged.ease", "a weight above 0 for at least one of ease, flow, coherence, discriminator")
+    parts = ("ease", "flow", "coherence", "mutual", "discriminator")
+    _expect(
+        any(getattr(judged, part) for part in parts),
+        "judged.ease",
+        f"a weight above 0 for at least one of {', '.join(parts)}",
+    )
     if "adversarial" in config.stages:
         for part, stage in (("coherence", "backward"), ("discriminator", "discriminator")):
             right = not getattr(judged, part) or stage in config.stages

@@ -186,6 +186,8 @@ class JudgedConfig:
     """Weight of saying something else than in the turn before of the same speaker."""
     coherence: float = 0.5
     """Weight of fitting the context, as the MLE model and the backward model see it."""
+    mutual: float = 0.0
+    """Weight of being expected after the last turn and not after a dull one, as the MLE model sees it."""
     discriminator: float = 0.5
     """Weight of the discriminator, which stays as it was pretrained."""
     backward: float = 0.5

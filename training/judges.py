@@ -1,10 +1,12 @@
 """What a simulated turn is worth to a judge that never learns: equations 1 to 3 of Li et al. 2016, "Deep Reinforcement
-Learning for Dialogue Generation", and a discriminator that was trained beforehand.
+Learning for Dialogue Generation", mutual information with the last turn, and a discriminator that was trained
+beforehand.
 
 Pure functions of frozen models and tensors; each turn is judged by itself. N turns, S context tokens, T tokens of a
 turn, D width.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -21,10 +23,14 @@ from training.config import JudgedConfig
 from training.losses import reply_mask, token_log_probabilities
 from training.rewards import sequence_reward
 from training.selftalk import SelfTalk
-from training.turns import alone, turn_back
+from training.turns import add_turn, alone, turn_back, without_last
 
 SMALLEST_COSINE = 0.05
 """Turns that have less than this in common flow no better than turns that have this; the logarithm ends at 3."""
+ANYWAY = 0.8
+"""How much of what would be expected anyway is taken off: the whole of it pays for turns that are expected nowhere."""
+BACKGROUND = 4
+"""Dull replies that stand for what else might have been said; each costs as much as scoring the turn itself."""
 _ROWS = 256  # turns that a model looks at together: logits over the vocabulary are large
 
 
@@ -60,6 +66,22 @@ def coherence(reference: Generator, backward: AnyGenerator, context: Tensor, tur
     answered = turn_back(context, 0)[:, : backward.reply_tokens]
     forwards = mean_log_probability(reference, context, turn)
     return forwards + mean_log_probability(backward, alone(turn, backward.context_tokens), answered)
+
+
+def mutual_information(reference: Generator, context: Tensor, turn: Tensor, dull: list[Tensor], most: int) -> Tensor:
+    """Return how much more a turn [N, T] is expected after the last turn of its context [N, S] than after a dull one.
+
+    (log P(turn | context) - 0.8 log mean over s of P(turn | context with dull reply s [T] as its last turn)) / |turn|,
+    [N], in nats: the objective of Li et al. 2016, "A Diversity-Promoting Objective Function", with one model for both
+    terms, where the rest of the context stays. The whole of it also pays for repeating older turns. `most` tokens
+    are kept of a context.
+    """
+    earlier = without_last(context)
+    own = mean_log_probability(reference, context, turn)
+    length = reply_mask(turn).sum(1).clamp(min=1)
+    others = [add_turn(earlier, reply.to(turn.device).expand(len(turn), -1), most) for reply in dull]
+    anyway = torch.stack([mean_log_probability(reference, other, turn) * length for other in others])
+    return own - ANYWAY * (anyway.logsumexp(0) - math.log(len(others))) / length
 
 
 def human_likeness(
@@ -122,6 +144,7 @@ class Judge:
             "ease": config.ease,
             "flow": config.flow,
             "coherence": config.coherence,
+            "mutual": config.mutual,
             "discriminator": config.discriminator,
         }
         self.clip = clip
@@ -138,6 +161,11 @@ class Judge:
             if self.backward is None:
                 raise ValueError("coherence has a weight, but there is no backward model")
             parts["coherence"] = coherence(self.reference, self.backward, talk.context, talk.tokens)
+        if self.weights["mutual"]:
+            most = self.reference.context_tokens
+            parts["mutual"] = mutual_information(
+                self.reference, talk.context, talk.tokens, self.dull[:BACKGROUND], most
+            )
         if self.weights["discriminator"]:
             self.discriminator.eval()
             parts["discriminator"] = human_likeness(

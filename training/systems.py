@@ -24,7 +24,8 @@ from training.session import Session
 from training.stock import dullness_of, likeliest_stock
 
 EASE_REPLIES = 8
-"""Dull replies whose likelihood measures how easy it is to answer dully, as many as in the paper."""
+"""Dull replies: their likelihood measures how easy it is to answer dully, as many as in the paper; and what a turn is
+expected to be after them, what would be said anyway."""
 
 
 class AdversarialObjective(Protocol):
@@ -81,9 +82,12 @@ def _judged(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     adversarial, judged = session.config.adversarial, session.config.judged
     backward = load_backward(session) if judged.coherence else None
     dull = likeliest_stock(reference, session.probe.answered.context, session.tokenizer, EASE_REPLIES)
-    if judged.ease and not dull:
-        limit = session.config.data.reply_tokens
-        raise ConfigError(f"judged.ease: no dull reply fits into data.reply_tokens={limit}, expected more or ease 0")
+    needing = [part for part in ("ease", "mutual") if getattr(judged, part)]
+    if needing and not dull:
+        part, limit = needing[0], session.config.data.reply_tokens
+        raise ConfigError(
+            f"judged.{part}: no dull reply fits into data.reply_tokens={limit}, expected more or {part} 0"
+        )
     clip = adversarial.reward_clip
     return JudgedDialogues(
         session.generator,

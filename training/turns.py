@@ -21,9 +21,17 @@ def left_aligned(tokens: Tensor, keep: Tensor) -> Tensor:
 
 def turn_back(context: Tensor, back: int) -> Tensor:
     """Return the turn `back` turns before the last one of each context [B, S] as [B, T]; nothing but PAD: no such."""
-    ends = (context == TURN).long()
-    counted = ends.flip(1).cumsum(1).flip(1) - 1  # the last turn's tokens, its end token included, are 0 turns back
-    return left_aligned(context, (counted == back) & (context != PAD))
+    return left_aligned(context, (_turns_back(context) == back) & (context != PAD))
+
+
+def without_last(context: Tensor) -> Tensor:
+    """Return contexts [B, S] without their last turn; nothing but PAD where it was the only one."""
+    return left_aligned(context, (_turns_back(context) > 0) & (context != PAD))
+
+
+def _turns_back(context: Tensor) -> Tensor:
+    """Return [B, S]: of each token, how many turns come after its own, whose end token belongs to it."""
+    return (context == TURN).long().flip(1).cumsum(1).flip(1) - 1
 
 
 def add_turn(context: Tensor, turn: Tensor, most: int) -> Tensor:

@@ -27,6 +27,7 @@ from training.judges import (
     human_likeness,
     information_flow,
     mean_log_probability,
+    mutual_information,
     representation,
 )
 from training.losses import token_log_probabilities
@@ -136,6 +137,44 @@ def test_the_backward_model_reads_the_turn_and_the_reference_the_context(archite
     torch.testing.assert_close(coherence(reference, backward, wide, turn), found, rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def test_mutual_information_is_what_the_last_turn_adds_to_what_would_be_said_anyway(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dull = [torch.tensor([3, TURN]), torch.tensor([4, 4, TURN])]
+    context, turn = padded([[5, TURN, 6, TURN], [7, TURN]]), padded([[8, TURN], [8, 8, 8, TURN]])
+    told = {  # nats per token, by the context
+        (5, TURN, 6, TURN): -1.0,
+        (5, TURN, 3, TURN): -2.0,
+        (5, TURN, 4, 4, TURN): -3.0,
+        (7, TURN): -0.5,
+        (3, TURN): -0.5,
+        (4, 4, TURN): -0.5,
+    }
+
+    def scored(reference: object, context: Tensor, turn: Tensor) -> Tensor:
+        return torch.tensor([told[tuple(i for i in row if i != PAD)] for row in context.tolist()])
+
+    monkeypatch.setattr("training.judges.mean_log_probability", scored)
+    found = mutual_information(generator(), context, turn, dull, DATA.context_tokens)
+    # Of two tokens: -2 in all against e^-4 and e^-6; where the last turn changes nothing, a fifth of it is left.
+    anyway = math.log((math.exp(-4) + math.exp(-6)) / 2)
+    assert found.tolist() == pytest.approx([-1.0 - 0.8 * anyway / 2, 0.2 * -0.5])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@torch.no_grad()
+def test_what_stands_behind_a_turn_changes_nothing_of_its_mutual_information(architecture: Architecture) -> None:
+    model, dull = generator(architecture).eval(), [torch.tensor([3, TURN])]
+    context, turn = padded([[4, TURN, 6, 7, TURN], [6, TURN]]), padded([[3, TURN], [3, 5, 3]])
+    found = mutual_information(model, context, turn, dull, DATA.context_tokens)
+    dirty, wide = torch.nn.functional.pad(turn, (0, 2), value=8), torch.nn.functional.pad(context, (0, 3), value=PAD)
+    torch.testing.assert_close(mutual_information(model, context, dirty, dull, DATA.context_tokens)[0], found[0])
+    torch.testing.assert_close(
+        mutual_information(model, wide, turn, dull, DATA.context_tokens), found, rtol=1e-4, atol=1e-5
+    )
+
+
 def test_the_discriminator_is_read_at_the_end_clipped_and_unfinished_turns_pay() -> None:
     logits = torch.tensor([[1.0, 2.0, 9.0], [1.0, 2.0, 9.0], [1.0, 2.0, 3.0]])
     judge = ToldJudge(lambda _context, reply: logits[: len(reply)])
@@ -144,8 +183,11 @@ def test_the_discriminator_is_read_at_the_end_clipped_and_unfinished_turns_pay()
     assert found.tolist() == [2.0, 5.0, 2.0]  # the middle one clipped from 9, the last 3 less 1
 
 
+PARTS = ("ease", "flow", "coherence", "mutual", "discriminator")
+
+
 def judge_of(**weights: float) -> Judge:
-    config = JudgedConfig(**{**dict.fromkeys(("ease", "flow", "coherence", "discriminator"), 0.0), **weights})
+    config = JudgedConfig(**{**dict.fromkeys(PARTS, 0.0), **weights})
     backward = generator(seed=5) if config.coherence else None
     return Judge(generator(seed=4), backward, discriminator(), [torch.tensor([3, TURN])], config, 5.0)
 
@@ -155,8 +197,8 @@ def test_only_parts_with_a_weight_are_asked_and_each_judges_every_turn_by_itself
     context = padded([[3, TURN], [4, 5, TURN], [6, TURN, 7, TURN], [8, TURN]])
     model = generator(seed=4).eval()
     talk = self_talk(model, context, seeds, DATA.context_tokens, lambda turns: turns[:, 0] == 3)
-    whole = judge_of(ease=1.0, flow=1.0, coherence=1.0, discriminator=1.0).judge(talk)
-    assert list(whole) == ["ease", "flow", "coherence", "discriminator"]
+    whole = judge_of(**dict.fromkeys(PARTS, 1.0)).judge(talk)
+    assert tuple(whole) == PARTS
     for part, values in whole.items():
         (alone_asked,) = judge_of(**{part: 1.0}).judge(talk).items()
         assert alone_asked[0] == part
@@ -164,7 +206,7 @@ def test_only_parts_with_a_weight_are_asked_and_each_judges_every_turn_by_itself
         assert values.shape == talk.dialogue.shape
         assert len({round(float(v), 4) for v in values}) > len(values) // 2
     other = self_talk(model, context[:1], seeds[:1], DATA.context_tokens, lambda turns: turns[:, 0] == 3)
-    for part, values in judge_of(ease=1.0, flow=1.0, coherence=1.0, discriminator=1.0).judge(other).items():
+    for part, values in judge_of(**dict.fromkeys(PARTS, 1.0)).judge(other).items():
         torch.testing.assert_close(values, whole[part][talk.dialogue == 0], rtol=1e-4, atol=1e-5)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from chatbot.tokenizer import PAD, TURN
 from tests.training.toys import CPU, DATA, batch_of, copy_task, padded, split_of
-from training.turns import TurnedBatches, add_turn, alone, left_aligned, turn_back, turned_round
+from training.turns import TurnedBatches, add_turn, alone, left_aligned, turn_back, turned_round, without_last
 
 TURNS = st.lists(st.lists(st.integers(3, 8), min_size=1, max_size=5), min_size=1, max_size=5)
 
@@ -43,6 +43,16 @@ def test_a_turn_is_found_counting_from_the_last() -> None:
     assert rows(turn_back(context, 1)) == [[5, TURN], []]
     assert rows(turn_back(context, 2)) == [[3, 4, TURN], []]
     assert rows(turn_back(context, 3)) == [[], []]
+
+
+def test_the_last_turn_is_left_out() -> None:
+    context = padded([[3, 4, TURN, 5, TURN, 6, 7, TURN], [8, TURN]])
+    assert rows(without_last(context)) == [[3, 4, TURN, 5, TURN], []]
+    assert rows(without_last(without_last(context))) == [[3, 4, TURN], []]
+    assert rows(add_turn(without_last(context), padded([[9, TURN], [9, TURN]]), 8)) == [
+        [3, 4, TURN, 5, TURN, 9, TURN],
+        [9, TURN],
+    ]
 
 
 @pytest.mark.parametrize(
