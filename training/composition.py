@@ -119,11 +119,14 @@ def _check_judged(config: Config) -> None:
     _expect(judged.discount <= 1, "judged.discount", "at most 1")
     _expect(judged.backward > 0, "judged.backward", "above 0")
     _expect(config.adversarial.baseline == "loo", "adversarial.baseline", "loo with the system judged")
-    parts = ("ease", "flow", "coherence", "mutual", "discriminator")
+    parts = ("ease", "flow", "coherence", "mutual", "likelihood", "discriminator")
     _expect(
         any(getattr(judged, part) for part in parts),
         "judged.ease",
         f"a weight above 0 for at least one of {', '.join(parts)}",
+    )
+    _expect(
+        bool(judged.likelihood) == bool(judged.teacher), "judged.teacher", "a bundle where judged.likelihood is above 0"
     )
     if "adversarial" in config.stages:
         for part, stage in (("coherence", "backward"), ("discriminator", "discriminator")):

@@ -188,6 +188,10 @@ class JudgedConfig:
     """Weight of fitting the context, as the MLE model and the backward model see it."""
     mutual: float = 0.0
     """Weight of being expected after the last turn and not after a dull one, as the MLE model sees it."""
+    likelihood: float = 0.0
+    """Weight of how likely the model `teacher` finds what is said (on-policy distillation, Gu et al. 2023)."""
+    teacher: str = ""
+    """Bundle, usually of a large language model; its tokenizer may be another."""
     discriminator: float = 0.5
     """Weight of the discriminator, which stays as it was pretrained."""
     backward: float = 0.5

@@ -23,6 +23,7 @@ from training.config import JudgedConfig
 from training.losses import reply_mask, token_log_probabilities
 from training.rewards import sequence_reward
 from training.selftalk import SelfTalk
+from training.teacher import Teacher
 from training.turns import add_turn, alone, turn_back, without_last
 
 SMALLEST_COSINE = 0.05
@@ -134,8 +135,12 @@ class Judge:
         dull: list[Tensor],
         config: JudgedConfig,
         clip: float,
+        teacher: Teacher | None = None,
     ) -> None:
-        """`backward` may be missing when coherence has no weight. The models are frozen here and now."""
+        """`backward` may be missing when coherence has no weight, `teacher` when likelihood has none.
+
+        The models are frozen here and now.
+        """
         self.reference = reference.eval().requires_grad_(False)
         self.backward = None if backward is None else backward.eval().requires_grad_(False)
         self.discriminator = discriminator.eval().requires_grad_(False)
@@ -145,9 +150,11 @@ class Judge:
             "flow": config.flow,
             "coherence": config.coherence,
             "mutual": config.mutual,
+            "likelihood": config.likelihood,
             "discriminator": config.discriminator,
         }
         self.clip = clip
+        self.teacher = teacher
 
     @torch.no_grad()
     def judge(self, talk: SelfTalk) -> dict[str, Tensor]:
@@ -166,6 +173,10 @@ class Judge:
             parts["mutual"] = mutual_information(
                 self.reference, talk.context, talk.tokens, self.dull[:BACKGROUND], most
             )
+        if self.weights["likelihood"]:
+            if self.teacher is None:
+                raise ValueError("likelihood has a weight, but there is no teacher")
+            parts["likelihood"] = self.teacher.likelihood(talk.context, talk.tokens)
         if self.weights["discriminator"]:
             self.discriminator.eval()
             parts["discriminator"] = human_likeness(

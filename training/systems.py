@@ -4,9 +4,10 @@ One builder for each; `config.System` lists their names. What a system computes 
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
-from chatbot.bundle import AnyGenerator
+from chatbot.bundle import AnyGenerator, load_bundle
 from chatbot.tokenizer import SMALLEST_VOCABULARY
 from training import ranks
 from training.backward import load_backward
@@ -22,6 +23,7 @@ from training.objectives.relaxed import Players
 from training.objectives.wgan import BETAS, WassersteinGAN
 from training.session import Session
 from training.stock import dullness_of, likeliest_stock
+from training.teacher import Teacher
 
 EASE_REPLIES = 8
 """Dull replies: their likelihood measures how easy it is to answer dully, as many as in the paper; and what a turn is
@@ -82,6 +84,9 @@ def _judged(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     adversarial, judged = session.config.adversarial, session.config.judged
     backward = load_backward(session) if judged.coherence else None
     dull = likeliest_stock(reference, session.probe.answered.context, session.tokenizer, EASE_REPLIES)
+    teacher = None
+    if judged.likelihood:
+        teacher = Teacher(load_bundle(Path(judged.teacher), session.device), session.tokenizer)
     needing = [part for part in ("ease", "mutual") if getattr(judged, part)]
     if needing and not dull:
         part, limit = needing[0], session.config.data.reply_tokens
@@ -92,7 +97,7 @@ def _judged(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     return JudgedDialogues(
         session.generator,
         reference,
-        Judge(reference, backward, session.discriminator, dull, judged, clip),
+        Judge(reference, backward, session.discriminator, dull, judged, clip, teacher),
         dullness_of(session.tokenizer),
         session.discrimination if judged.discriminator else None,
         session.batches(adversarial.contexts, 2),

@@ -33,6 +33,7 @@ from training.judges import (
 from training.losses import token_log_probabilities
 from training.rewards import draw_seeds
 from training.selftalk import self_talk
+from training.teacher import Teacher
 from training.turns import alone, turn_back
 
 LN2 = math.log(2)
@@ -183,13 +184,26 @@ def test_the_discriminator_is_read_at_the_end_clipped_and_unfinished_turns_pay()
     assert found.tolist() == [2.0, 5.0, 2.0]  # the middle one clipped from 9, the last 3 less 1
 
 
-PARTS = ("ease", "flow", "coherence", "mutual", "discriminator")
+class Scoring(Teacher):
+    """Scores as a model of the policy's own tokens does."""
+
+    def __init__(self) -> None:
+        self.generator = generator(seed=6).eval()
+
+    def likelihood(self, context: Tensor, turn: Tensor) -> Tensor:
+        """Return log P(turn | context) per token."""
+        return mean_log_probability(self.generator, context, turn)
+
+
+TEACHER = Scoring()
+PARTS = ("ease", "flow", "coherence", "mutual", "likelihood", "discriminator")
 
 
 def judge_of(**weights: float) -> Judge:
     config = JudgedConfig(**{**dict.fromkeys(PARTS, 0.0), **weights})
     backward = generator(seed=5) if config.coherence else None
-    return Judge(generator(seed=4), backward, discriminator(), [torch.tensor([3, TURN])], config, 5.0)
+    teacher = TEACHER if config.likelihood else None
+    return Judge(generator(seed=4), backward, discriminator(), [torch.tensor([3, TURN])], config, 5.0, teacher)
 
 
 def test_only_parts_with_a_weight_are_asked_and_each_judges_every_turn_by_itself() -> None:
@@ -215,6 +229,20 @@ def test_coherence_without_a_backward_model_is_an_error() -> None:
     judge = Judge(generator(), None, discriminator(), [torch.tensor([3, TURN])], config, 5.0)
     talk = self_talk(generator(), padded([[3, TURN]]), torch.zeros(1, 1, dtype=torch.long), 8, lambda t: t[:, 0] < 0)
     with pytest.raises(ValueError, match="no backward model"):
+        judge.judge(talk)
+
+
+def test_likelihood_without_a_teacher_is_an_error() -> None:
+    judge = Judge(
+        generator(),
+        None,
+        discriminator(),
+        [],
+        JudgedConfig(ease=0, flow=0, coherence=0, discriminator=0, likelihood=1),
+        5.0,
+    )
+    talk = self_talk(generator(), padded([[3, TURN]]), torch.zeros(1, 1, dtype=torch.long), 8, lambda t: t[:, 0] < 0)
+    with pytest.raises(ValueError, match="no teacher"):
         judge.judge(talk)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from chatbot.bundle import load_bundle
+from chatbot.errors import BundleError
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.tokenizer import START, TURN
 from tests.training.test_train import SHORT, assert_same_run, kill_in_step, lines, quiet
@@ -295,6 +296,8 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(corpus: Path, tmp_
             ["judged.ease=0", "judged.flow=0", "judged.coherence=0", "judged.discriminator=0"],
             "judged.ease: expected a ",
         ),
+        (["judged.likelihood=1"], "judged.teacher: expected a bundle where judged.likelihood is above 0"),
+        (["judged.teacher=somewhere"], "judged.teacher: expected a bundle where judged.likelihood is above 0"),
         (['stages=["mle", "discriminator", "adversarial"]'], "judged.coherence: expected 0 without the stage backward"),
         (['stages=["mle", "backward", "adversarial"]'], "judged.discriminator: expected 0 without the stage discrim"),
     ],
@@ -313,3 +316,16 @@ def test_a_judge_may_be_of_some_parts_only(corpus: Path, tmp_path: Path) -> None
     assert {"reward_ease", "reward_flow"} <= last.keys()
     assert not {"reward_coherence", "reward_discriminator", "d_accuracy"} & last.keys()
     assert not (tmp_path / "run" / "backward").exists()
+
+
+def test_a_teacher_with_another_tokenizer_may_judge(corpus: Path, tmp_path: Path) -> None:
+    golden = Path(__file__).parents[2] / "golden" / "recurrent"
+    weights = ("judged.ease=0", "judged.flow=0", "judged.coherence=0", "judged.discriminator=0", "judged.mutual=1")
+    some = ('stages=["mle", "adversarial"]', *weights, "judged.likelihood=1", f"judged.teacher={golden}", "seed=1")
+    begin(compose("judged", "toy", [*RUN, *some]), "judged", corpus, tmp_path / "run", quiet)
+    last = lines(tmp_path / "run")[-1]
+    assert {"reward_mutual", "reward_likelihood"} <= last.keys()
+    assert last["reward_likelihood"] < 0
+    absent = [*RUN, *some[:-2], f"judged.teacher={tmp_path / 'absent'}"]
+    with pytest.raises(BundleError, match="absent"):
+        begin(compose("judged", "toy", absent), "judged", corpus, tmp_path / "other", quiet)
