@@ -5,16 +5,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import Annotated
 
 import typer
 
 from app.keys.command_line import keys
 from app.studies.command_line import rater, study
 from chatbot.errors import RejoinderError, RequestError
-
-if TYPE_CHECKING:
-    from chatbot.request import Ranking
 
 app = typer.Typer(
     name="rejoinder",
@@ -161,10 +158,9 @@ def generate(
         Path, typer.Option("--out", help="JSONL, .csv or .parquet, by its ending: each row with its `replies`.")
     ],
     n: Annotated[int, typer.Option(help="Replies for each context.")] = 1,
-    best_of: Annotated[int | None, typer.Option(help="Candidates to draw; the n best by --rank-by are kept.")] = None,
-    rank_by: Annotated[
-        str, typer.Option(help="What --best-of goes by: discriminator, or mutual_information, which needs none.")
-    ] = "discriminator",
+    best_of: Annotated[
+        int | None, typer.Option(help="Candidates to draw; the n best by the discriminator are kept.")
+    ] = None,
     temperature: Annotated[
         float, typer.Option(help="0 takes the likeliest token, 1 the model's own distribution.")
     ] = 0.7,
@@ -197,7 +193,7 @@ def generate(
     if engine not in ("local", "ray"):
         raise RequestError(f"--engine is {engine!r}, expected local or ray")
     decoding = Decoding(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens)
-    template = ReplyRequest((), decoding, seed=seed, n=n, best_of=best_of, rank_by=_ranking(rank_by))
+    template = ReplyRequest((), decoding, seed=seed, n=n, best_of=best_of)
 
     def load(precision: str) -> Answerer:
         bot = Bot.load(model, device, precision=precision)
@@ -399,23 +395,12 @@ def feedback(
     run(out, seeds, taste, chosen, settings or [], quick)
 
 
-def _ranking(name: str) -> "Ranking":
-    from chatbot.request import Ranking
-
-    if name not in get_args(Ranking):
-        raise RequestError(f"--rank-by is {name!r}, expected {' or '.join(get_args(Ranking))}")
-    return cast("Ranking", name)
-
-
 @app.command()
 def chat(
     bundle: Annotated[Path, typer.Argument(help="Bundle: a directory with config.json.")],
     best_of: Annotated[
-        int | None, typer.Option(help="Candidates to draw, of which the best by --rank-by is taken; none is streamed.")
+        int | None, typer.Option(help="Candidates to draw, of which the discriminator picks one; none is streamed.")
     ] = None,
-    rank_by: Annotated[
-        str, typer.Option(help="What --best-of goes by: discriminator, or mutual_information, which needs none.")
-    ] = "discriminator",
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.7,
     top_p: Annotated[float, typer.Option(help="Nucleus: draw from the likeliest tokens that reach this mass.")] = 1.0,
     max_tokens: Annotated[int | None, typer.Option(help="Longest reply, in tokens.")] = None,
@@ -452,8 +437,7 @@ def chat(
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    template = ReplyRequest((), decoding, seed=chosen, best_of=best_of, rank_by=_ranking(rank_by))
-    converse(bot, read(), write, template)
+    converse(bot, read(), write, ReplyRequest((), decoding, seed=chosen, best_of=best_of))
 
 
 @app.command()

@@ -17,7 +17,7 @@ from chatbot.fault_report import name_fault
 from chatbot.messages import Delta, Ended, Event, Failed
 from chatbot.reply_text import ReplyText
 from chatbot.request import Answer, Reply, ReplyRequest, TokenLogprob
-from chatbot.reranking import best_first, dull_contexts, human_probability, mutual_information
+from chatbot.reranking import best_first, human_probability
 from chatbot.tokenizer import TURN, Tokenizer
 
 
@@ -145,7 +145,6 @@ class Answering:
         """Judge the replies of `jobs`, which are all there, and give the answers."""
         try:
             scores = self._judge(jobs)
-            ranks = [self._ranks(job, judged) for job, judged in zip(jobs, scores, strict=True)]
         except Exception as error:
             for job in jobs:
                 if len(jobs) == 1:
@@ -153,9 +152,9 @@ class Answering:
                 else:  # one of them is to blame: the others must not pay for it
                     self._conclude([job], events)
             return
-        for job, judged, rank in zip(jobs, scores, ranks, strict=True):
+        for job, judged in zip(jobs, scores, strict=True):
             del self._jobs[job.key]
-            events.append(Ended(job.key, _answer(job, judged, rank)))
+            events.append(Ended(job.key, _answer(job, judged)))
 
     def _judge(self, jobs: Sequence[_Job]) -> Sequence[Tensor | None]:
         discriminator = self._bundle.discriminator
@@ -168,20 +167,6 @@ class Answering:
         with torch.inference_mode():
             scores = human_probability(discriminator, context, owners, replies).cpu()
         return list(torch.split(scores, counts))
-
-    def _ranks(self, job: _Job, scores: Tensor | None) -> Tensor | None:
-        """Return what the candidates are ranked by, the more the better; None where there is nothing to rank."""
-        if job.request.best_of is None or job.request.rank_by == "discriminator":
-            return None if job.request.best_of is None else scores
-        most = self._bundle.limits.context_tokens
-        context = torch.tensor([job.context], device=self._device)
-        dull = [
-            torch.tensor([other], device=self._device)
-            for other in dull_contexts(self._bundle.tokenizer, job.context, most)
-        ]
-        replies = pad([reply.tokens for reply in job.replies], self._device)
-        lanes = torch.zeros(len(replies), dtype=torch.long, device=self._device)
-        return mutual_information(self._bundle.generator, context, dull, lanes, replies).cpu()
 
     def _fail(self, job: _Job, error: Exception, events: list[Event]) -> None:
         self.last_fault = error
@@ -205,7 +190,7 @@ def encode_context(tokenizer: Tokenizer, turns: Sequence[str], most: int) -> tup
     return context, used
 
 
-def _answer(job: _Job, scores: Tensor | None, ranks: Tensor | None) -> Answer:
+def _answer(job: _Job, scores: Tensor | None) -> Answer:
     judged = [None] * len(job.replies) if scores is None else scores.tolist()
     replies = [
         Reply(
@@ -217,6 +202,6 @@ def _answer(job: _Job, scores: Tensor | None, ranks: Tensor | None) -> Answer:
         )
         for reply, score in zip(job.replies, judged, strict=True)
     ]
-    if ranks is not None:
-        replies = [replies[index] for index in best_first(ranks).tolist()]
+    if job.request.best_of is not None and scores is not None:
+        replies = [replies[index] for index in best_first(scores).tolist()]
     return Answer(tuple(replies[: job.request.n]), len(job.context), job.turns_used)

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
 import torch
 
@@ -16,7 +15,7 @@ from chatbot.engine.engine import pad as pad
 from chatbot.engine.precision import choose_precision
 from chatbot.errors import RejoinderError, RequestError
 from chatbot.messages import Ended, Event, Failed
-from chatbot.request import MOST_LOGPROBS, MOST_STOPS, SEED_LIMIT, Ranking, with_limit
+from chatbot.request import MOST_LOGPROBS, MOST_STOPS, SEED_LIMIT, with_limit
 from chatbot.request import Answer as Answer
 from chatbot.request import Reply as Reply
 from chatbot.request import ReplyRequest as ReplyRequest
@@ -151,10 +150,7 @@ class Bot:
         if request.best_of is not None:
             if request.best_of < request.n:
                 raise RequestError(f"best_of is {request.best_of}, expected at least n, {request.n}", "best_of")
-            if request.rank_by not in get_args(Ranking):
-                expected = " or ".join(get_args(Ranking))
-                raise RequestError(f"rank_by is {request.rank_by!r}, expected {expected}", "rank_by")
-            if request.rank_by == "discriminator" and not self.has_discriminator:
+            if not self.has_discriminator:
                 raise RequestError(f"{self.name} has no discriminator to rank candidates by", "best_of")
         if len(request.stop) > MOST_STOPS or not all(request.stop):
             raise RequestError(f"stop is {list(request.stop)}, expected at most {MOST_STOPS} texts, none empty", "stop")

@@ -110,9 +110,7 @@ def _answer(
 def _settings(template: ReplyRequest) -> dict[str, Any]:
     """Return what the replies depend on besides bundle and input, by the names of the options."""
     settings = {**asdict(template.decoding), "seed": template.seed, "n": template.n, "best_of": template.best_of}
-    # A journal from before there was a choice goes on.
-    ranked = {} if template.rank_by == "discriminator" else {"rank_by": template.rank_by}
-    return {**settings, **ranked, "stop": list(template.stop)}
+    return {**settings, "stop": list(template.stop)}
 
 
 def _sha256(source: Path) -> str:

@@ -5,16 +5,13 @@ The service's HTTP process speaks of these and never computes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final
 
 from chatbot.errors import RequestError
 
 SEED_LIMIT: Final = 2**63
 MOST_STOPS: Final = 4
 MOST_LOGPROBS: Final = 20
-Ranking = Literal["discriminator", "mutual_information"]
-"""What candidates are ranked by: D's probability that a human wrote them, or how much more the generator itself expects
-them after this last turn than after a dull one, which needs no discriminator."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,7 @@ class ReplyRequest:
     seed: int = 0
     n: int = 1
     best_of: int | None = None
-    """Candidates drawn, of which the n best by `rank_by` are returned, best first; None draws n, unranked."""
-    rank_by: Ranking = "discriminator"
-    """What `best_of` goes by."""
+    """Candidates drawn, of which the n best by the discriminator are returned, best first; None draws n, unranked."""
     stop: tuple[str, ...] = ()
     """A reply ends before the first of these."""
     logprobs: int | None = None

@@ -6,6 +6,7 @@ Pure functions of frozen models and tensors; each turn is judged by itself. N tu
 turn, D width.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -17,7 +18,6 @@ from chatbot.bundle import AnyGenerator
 from chatbot.discriminator import PairDiscriminator, final_logits
 from chatbot.generator.interface import Generator, State
 from chatbot.generator.pretrained import PretrainedGenerator
-from chatbot.reranking import mutual_information
 from chatbot.tokenizer import PAD, TURN
 from training.config import JudgedConfig
 from training.losses import reply_mask, token_log_probabilities
@@ -28,6 +28,8 @@ from training.turns import add_turn, alone, turn_back, without_last
 
 SMALLEST_COSINE = 0.05
 """Turns that have less than this in common flow no better than turns that have this; the logarithm ends at 3."""
+ANYWAY = 0.8
+"""How much of what would be expected anyway is taken off: the whole of it pays for turns that are expected nowhere."""
 BACKGROUND = 4
 """Dull replies that stand for what else might have been said; each costs as much as scoring the turn itself."""
 _ROWS = 256  # turns that a model looks at together: logits over the vocabulary are large
@@ -67,25 +69,20 @@ def coherence(reference: Generator, backward: AnyGenerator, context: Tensor, tur
     return forwards + mean_log_probability(backward, alone(turn, backward.context_tokens), answered)
 
 
-def fit_of_last_turn(reference: Generator, context: Tensor, turn: Tensor, dull: list[Tensor], most: int) -> Tensor:
-    """Return the mutual information of each turn [N, T] with the last turn of its context [N, S], per token, [N].
+def mutual_information(reference: Generator, context: Tensor, turn: Tensor, dull: list[Tensor], most: int) -> Tensor:
+    """Return how much more a turn [N, T] is expected after the last turn of its context [N, S] than after a dull one.
 
-    `dull` replies [T] are what else might have been said last. `most` tokens are kept of a context.
+    (log P(turn | context) - 0.8 log mean over s of P(turn | context with dull reply s [T] as its last turn)) / |turn|,
+    [N], in nats: the objective of Li et al. 2016, "A Diversity-Promoting Objective Function", with one model for both
+    terms, where the rest of the context stays. The whole of it also pays for repeating older turns. `most` tokens
+    are kept of a context.
     """
-    earlier, said = without_last(context), reply_mask(turn)
+    earlier = without_last(context)
+    own = mean_log_probability(reference, context, turn)
+    length = reply_mask(turn).sum(1).clamp(min=1)
     others = [add_turn(earlier, reply.to(turn.device).expand(len(turn), -1), most) for reply in dull]
-    turn = torch.where(said, turn, PAD)
-    found = [
-        mutual_information(
-            reference,
-            context[rows],
-            [other[rows] for other in others],
-            torch.arange(len(rows), device=rows.device),
-            turn[rows],
-        )
-        for rows in torch.split(torch.arange(len(turn), device=turn.device), _ROWS)
-    ]
-    return torch.cat(found).float() / said.sum(1).clamp(min=1)
+    anyway = torch.stack([mean_log_probability(reference, other, turn) * length for other in others])
+    return own - ANYWAY * (anyway.logsumexp(0) - math.log(len(others))) / length
 
 
 def human_likeness(
@@ -173,7 +170,9 @@ class Judge:
             parts["coherence"] = coherence(self.reference, self.backward, talk.context, talk.tokens)
         if self.weights["mutual"]:
             most = self.reference.context_tokens
-            parts["mutual"] = fit_of_last_turn(self.reference, talk.context, talk.tokens, self.dull[:BACKGROUND], most)
+            parts["mutual"] = mutual_information(
+                self.reference, talk.context, talk.tokens, self.dull[:BACKGROUND], most
+            )
         if self.weights["likelihood"]:
             if self.teacher is None:
                 raise ValueError("likelihood has a weight, but there is no teacher")

@@ -287,7 +287,6 @@ def test_generations_run_one_after_another(tokenizer: Tokenizer) -> None:
         (ReplyRequest(["hello"], n=0), "n"),
         (ReplyRequest(["hello"], n=3, best_of=2), "best_of"),
         (ReplyRequest(["hello"], best_of=0), "best_of"),
-        (ReplyRequest(["hello"], best_of=2, rank_by="length"), "rank_by"),  # type: ignore[arg-type] # a typing error
         (ReplyRequest(["hello"], Decoding(max_tokens=REPLY_TOKENS + 1)), "max_tokens"),
         (ReplyRequest(["hello"], Decoding(min_tokens=REPLY_TOKENS + 1)), "min_tokens"),
     ],
@@ -304,17 +303,6 @@ def test_candidates_cannot_be_ranked_without_a_discriminator(unjudged: Bot) -> N
         unjudged.answer([ReplyRequest(["hello"], best_of=2)])
 
     assert caught.value.param == "best_of"
-
-
-def test_candidates_are_ranked_by_their_mutual_information_without_a_discriminator(unjudged: Bot) -> None:
-    turns = ["hello", "你好", "do you like music?"]
-    [candidates] = unjudged.answer([ReplyRequest(turns, WARM, seed=5, n=6)])
-    asked = ReplyRequest(turns, WARM, seed=5, n=6, best_of=6, rank_by="mutual_information")
-    [ranked] = unjudged.answer([asked])
-    assert sorted(texts(ranked)) == sorted(texts(candidates)) != texts(ranked)
-    assert {reply.score for reply in ranked.replies} == {None}
-    [best] = unjudged.answer([replace(asked, n=2)])
-    assert texts(best) == texts(ranked)[:2]
 
 
 def test_the_ends_of_the_seeds_are_allowed(small: Bot) -> None:

@@ -158,18 +158,3 @@ def test_of_two_nodes_of_a_cluster_one_is_killed_and_every_row_is_there_once(
     finally:
         cluster.shutdown()
     assert_same(target, tmp_path / "here.jsonl", count)
-
-
-def test_candidates_are_ranked_by_what_the_user_names(rejoinder: Rejoinder, tmp_path: Path) -> None:
-    source, target = write_contexts(tmp_path / "contexts.jsonl", 20), tmp_path / "replies.jsonl"
-    found = []
-    for ranking in ("discriminator", "mutual_information"):
-        done = rejoinder(*arguments(source, target, "--n", "4", "--best-of", "4", "--rank-by", ranking))
-        assert done.returncode == 0, done.stderr
-        rows = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
-        found.append([[reply["text"] for reply in row["replies"]] for row in rows])
-    assert [sorted(row) for row in found[0]] == [sorted(row) for row in found[1]]
-    assert found[0] != found[1]
-    done = rejoinder(*arguments(source, target, "--best-of", "4", "--rank-by", "length"))
-    assert done.returncode == 2
-    assert "--rank-by is 'length', expected discriminator or mutual_information" in done.stderr

@@ -24,10 +24,10 @@ from training.judges import (
     Judge,
     coherence,
     ease_of_answering,
-    fit_of_last_turn,
     human_likeness,
     information_flow,
     mean_log_probability,
+    mutual_information,
     representation,
 )
 from training.losses import token_log_probabilities
@@ -139,39 +139,40 @@ def test_the_backward_model_reads_the_turn_and_the_reference_the_context(archite
 
 
 @torch.no_grad()
-def test_the_fit_of_the_last_turn_is_asked_with_the_earlier_turns_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mutual_information_is_what_the_last_turn_adds_to_what_would_be_said_anyway(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     dull = [torch.tensor([3, TURN]), torch.tensor([4, 4, TURN])]
     context, turn = padded([[5, TURN, 6, TURN], [7, TURN]]), padded([[8, TURN], [8, 8, 8, TURN]])
-    told = {  # nats, by the context
-        (5, TURN, 6, TURN): -2.0,
-        (5, TURN, 3, TURN): -4.0,
-        (5, TURN, 4, 4, TURN): -6.0,
-        (7, TURN): -2.0,
-        (3, TURN): -2.0,
-        (4, 4, TURN): -2.0,
+    told = {  # nats per token, by the context
+        (5, TURN, 6, TURN): -1.0,
+        (5, TURN, 3, TURN): -2.0,
+        (5, TURN, 4, 4, TURN): -3.0,
+        (7, TURN): -0.5,
+        (3, TURN): -0.5,
+        (4, 4, TURN): -0.5,
     }
 
-    def scored(_model: object, context: Tensor, lanes: Tensor, _reply: Tensor) -> Tensor:
-        rows = [tuple(i for i in row if i != PAD) for row in context[lanes].tolist()]
-        return torch.tensor([told[row] for row in rows])
+    def scored(reference: object, context: Tensor, turn: Tensor) -> Tensor:
+        return torch.tensor([told[tuple(i for i in row if i != PAD)] for row in context.tolist()])
 
-    monkeypatch.setattr("chatbot.reranking._log_probability", scored)
-    found = fit_of_last_turn(generator(), context, turn, dull, DATA.context_tokens)
+    monkeypatch.setattr("training.judges.mean_log_probability", scored)
+    found = mutual_information(generator(), context, turn, dull, DATA.context_tokens)
     # Of two tokens: -2 in all against e^-4 and e^-6; where the last turn changes nothing, a fifth of it is left.
     anyway = math.log((math.exp(-4) + math.exp(-6)) / 2)
-    assert found.tolist() == pytest.approx([(-2.0 - 0.8 * anyway) / 2, 0.2 * -2.0 / 4])
+    assert found.tolist() == pytest.approx([-1.0 - 0.8 * anyway / 2, 0.2 * -0.5])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @torch.no_grad()
-def test_what_stands_behind_a_turn_changes_nothing_of_its_fit_of_last_turn(architecture: Architecture) -> None:
+def test_what_stands_behind_a_turn_changes_nothing_of_its_mutual_information(architecture: Architecture) -> None:
     model, dull = generator(architecture).eval(), [torch.tensor([3, TURN])]
     context, turn = padded([[4, TURN, 6, 7, TURN], [6, TURN]]), padded([[3, TURN], [3, 5, 3]])
-    found = fit_of_last_turn(model, context, turn, dull, DATA.context_tokens)
+    found = mutual_information(model, context, turn, dull, DATA.context_tokens)
     dirty, wide = torch.nn.functional.pad(turn, (0, 2), value=8), torch.nn.functional.pad(context, (0, 3), value=PAD)
-    torch.testing.assert_close(fit_of_last_turn(model, context, dirty, dull, DATA.context_tokens)[0], found[0])
+    torch.testing.assert_close(mutual_information(model, context, dirty, dull, DATA.context_tokens)[0], found[0])
     torch.testing.assert_close(
-        fit_of_last_turn(model, wide, turn, dull, DATA.context_tokens), found, rtol=1e-4, atol=1e-5
+        mutual_information(model, wide, turn, dull, DATA.context_tokens), found, rtol=1e-4, atol=1e-5
     )
 
 
