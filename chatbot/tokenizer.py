@@ -114,6 +114,16 @@ class Tokenizer:
         """Return the text of `ids`; reserved ids give nothing."""
         return str(self._bpe.decode([i for i in ids if i >= len(RESERVED)], skip_special_tokens=False))
 
+    def decode_turns(self, context: Sequence[int]) -> list[str]:
+        """Return the text of each turn of a context, whose turns are ended by TURN; silent ones are left out."""
+        turns: list[list[int]] = [[]]
+        for token in context:
+            if token == TURN:
+                turns.append([])
+            else:
+                turns[-1].append(token)
+        return [text for turn in turns if (text := self.decode(turn))]
+
     def piece(self, token: int) -> bytes:
         """Return the bytes that `token` stands for, which may be a part of a character; of reserved ids none."""
         if self._pieces is None:

@@ -69,17 +69,17 @@ def coherence(reference: Generator, backward: AnyGenerator, context: Tensor, tur
     return forwards + mean_log_probability(backward, alone(turn, backward.context_tokens), answered)
 
 
-def mutual_information(reference: Generator, context: Tensor, turn: Tensor, dull: list[Tensor], most: int) -> Tensor:
+def mutual_information(reference: AnyGenerator, context: Tensor, turn: Tensor, dull: list[Tensor]) -> Tensor:
     """Return how much more a turn [N, T] is expected after the last turn of its context [N, S] than after a dull one.
 
     (log P(turn | context) - 0.8 log mean over s of P(turn | context with dull reply s [T] as its last turn)) / |turn|,
     [N], in nats: the objective of Li et al. 2016, "A Diversity-Promoting Objective Function", with one model for both
-    terms, where the rest of the context stays. The whole of it also pays for repeating older turns. `most` tokens
-    are kept of a context.
+    terms, where the rest of the context stays. The whole of it also pays for repeating older turns.
     """
     earlier = without_last(context)
     own = mean_log_probability(reference, context, turn)
     length = reply_mask(turn).sum(1).clamp(min=1)
+    most = reference.context_tokens
     others = [add_turn(earlier, reply.to(turn.device).expand(len(turn), -1), most) for reply in dull]
     anyway = torch.stack([mean_log_probability(reference, other, turn) * length for other in others])
     return own - ANYWAY * (anyway.logsumexp(0) - math.log(len(others))) / length
@@ -169,10 +169,7 @@ class Judge:
                 raise ValueError("coherence has a weight, but there is no backward model")
             parts["coherence"] = coherence(self.reference, self.backward, talk.context, talk.tokens)
         if self.weights["mutual"]:
-            most = self.reference.context_tokens
-            parts["mutual"] = mutual_information(
-                self.reference, talk.context, talk.tokens, self.dull[:BACKGROUND], most
-            )
+            parts["mutual"] = mutual_information(self.reference, talk.context, talk.tokens, self.dull[:BACKGROUND])
         if self.weights["likelihood"]:
             if self.teacher is None:
                 raise ValueError("likelihood has a weight, but there is no teacher")

@@ -25,7 +25,7 @@ from training.session import Session
 from training.stock import dullness_of, likeliest_stock
 from training.teacher import Teacher
 
-EASE_REPLIES = 8
+DULL_REPLIES = 8
 """Dull replies: their likelihood measures how easy it is to answer dully, as many as in the paper; and what a turn is
 expected to be after them, what would be said anyway."""
 
@@ -83,7 +83,7 @@ def _gumbel(session: Session, reference: AnyGenerator) -> AdversarialObjective:
 def _judged(session: Session, reference: AnyGenerator) -> AdversarialObjective:
     adversarial, judged = session.config.adversarial, session.config.judged
     backward = load_backward(session) if judged.coherence else None
-    dull = likeliest_stock(reference, session.probe.answered.context, session.tokenizer, EASE_REPLIES)
+    dull = likeliest_stock(reference, session.probe.answered.context, session.tokenizer, DULL_REPLIES)
     teacher = None
     if judged.likelihood:
         teacher = Teacher(load_bundle(Path(judged.teacher), session.device), session.tokenizer)

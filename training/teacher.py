@@ -7,9 +7,10 @@ turns, S context tokens, T tokens of a turn.
 import torch
 from torch import Tensor
 
-from chatbot.answering import encode_context
+from chatbot.bot import encode_context, pad
 from chatbot.bundle import Bundle
-from chatbot.tokenizer import PAD, TURN, Tokenizer
+from chatbot.cleaning import clean_turn
+from chatbot.tokenizer import TURN, Tokenizer
 from training.losses import reply_mask, token_log_probabilities
 
 _ROWS = 64  # turns scored together: a language model's logits are large
@@ -38,30 +39,19 @@ class Teacher:
         for first in range(0, len(order), _ROWS):
             rows = order[first : first + _ROWS]
             known = list(dict.fromkeys(contexts[i] for i in rows))
-            state = self.generator.encode(_padded(known, turn.device))
+            state = self.generator.encode(pad(known, turn.device))
             lanes = torch.tensor([known.index(contexts[i]) for i in rows], device=turn.device)
-            replies = _padded([turns[i] for i in rows], turn.device)
+            replies = pad([turns[i] for i in rows], turn.device)
             found = token_log_probabilities(self.generator, state.select(lanes), replies).sum(1)
             scores[rows] = found / reply_mask(replies).sum(1)
         return scores
 
     def _context(self, ids: list[int]) -> list[int]:
-        turns: list[list[int]] = [[]]
-        for i in ids:
-            if i == TURN:
-                turns.append([])
-            elif i != PAD:
-                turns[-1].append(i)
-        texts = [self.tokenizer.decode(turn).strip() for turn in turns]
-        return encode_context(self.own, [text for text in texts if text] or [""], self.limits.context_tokens)[0]
+        texts = [text for turn in self.tokenizer.decode_turns(ids) if (text := clean_turn(turn))]
+        return encode_context(self.own, texts or [""], self.limits.context_tokens)[0]
 
     def _turn(self, ids: list[int]) -> list[int]:
         end = [TURN] if TURN in ids else []
-        said = [i for i in (ids[: ids.index(TURN)] if end else ids) if i != PAD]
+        said = ids[: ids.index(TURN)] if end else ids
         written = [*self.own.encode(self.tokenizer.decode(said).strip()), *end] or [TURN]
         return written[: self.limits.reply_tokens]
-
-
-def _padded(rows: list[tuple[int, ...]] | list[list[int]], device: torch.device) -> Tensor:
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows], device=device)

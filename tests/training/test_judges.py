@@ -157,7 +157,7 @@ def test_mutual_information_is_what_the_last_turn_adds_to_what_would_be_said_any
         return torch.tensor([told[tuple(i for i in row if i != PAD)] for row in context.tolist()])
 
     monkeypatch.setattr("training.judges.mean_log_probability", scored)
-    found = mutual_information(generator(), context, turn, dull, DATA.context_tokens)
+    found = mutual_information(generator(), context, turn, dull)
     # Of two tokens: -2 in all against e^-4 and e^-6; where the last turn changes nothing, a fifth of it is left.
     anyway = math.log((math.exp(-4) + math.exp(-6)) / 2)
     assert found.tolist() == pytest.approx([-1.0 - 0.8 * anyway / 2, 0.2 * -0.5])
@@ -168,12 +168,10 @@ def test_mutual_information_is_what_the_last_turn_adds_to_what_would_be_said_any
 def test_what_stands_behind_a_turn_changes_nothing_of_its_mutual_information(architecture: Architecture) -> None:
     model, dull = generator(architecture).eval(), [torch.tensor([3, TURN])]
     context, turn = padded([[4, TURN, 6, 7, TURN], [6, TURN]]), padded([[3, TURN], [3, 5, 3]])
-    found = mutual_information(model, context, turn, dull, DATA.context_tokens)
+    found = mutual_information(model, context, turn, dull)
     dirty, wide = torch.nn.functional.pad(turn, (0, 2), value=8), torch.nn.functional.pad(context, (0, 3), value=PAD)
-    torch.testing.assert_close(mutual_information(model, context, dirty, dull, DATA.context_tokens)[0], found[0])
-    torch.testing.assert_close(
-        mutual_information(model, wide, turn, dull, DATA.context_tokens), found, rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(mutual_information(model, context, dirty, dull)[0], found[0])
+    torch.testing.assert_close(mutual_information(model, wide, turn, dull), found, rtol=1e-4, atol=1e-5)
 
 
 def test_the_discriminator_is_read_at_the_end_clipped_and_unfinished_turns_pay() -> None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from chatbot.bundle import Bundle, load_bundle
-from chatbot.tokenizer import PAD, TURN, Tokenizer
+from chatbot.tokenizer import TURN, Tokenizer
+from tests.training.toys import padded
 from training.judges import mean_log_probability
 from training.teacher import Teacher
 
@@ -26,11 +27,6 @@ def bundle() -> Bundle:
 def other() -> Tokenizer:
     """Return a tokenizer that cuts the same texts otherwise."""
     return Tokenizer.train(iter([text for texts in CONTEXTS for text in texts] + TURNS), 280)
-
-
-def padded(rows: list[list[int]]) -> Tensor:
-    longest = max(map(len, rows))
-    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 
 
 def contexts(tokenizer: Tokenizer) -> Tensor:

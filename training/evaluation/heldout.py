@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chatbot.cleaning import clean_turn
-from chatbot.tokenizer import TURN, Tokenizer
+from chatbot.tokenizer import Tokenizer
 from training.corpus.dataset import Split
 from training.errors import RunError
 from training.evaluation.pairs import Pair
@@ -64,10 +64,4 @@ def held_out(
 
 
 def _turns(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[str, ...]:
-    turns: list[list[int]] = [[]]
-    for token in ids:
-        if token == TURN:
-            turns.append([])
-        else:
-            turns[-1].append(token)
-    return tuple(text for turn in turns if (text := clean_turn(tokenizer.decode(turn))))
+    return tuple(text for turn in tokenizer.decode_turns(ids) if (text := clean_turn(turn)))

@@ -139,10 +139,4 @@ def shown(probe: ProbeSet, sampled: Sampled, tokenizer: Tokenizer, count: int) -
 
 def decode_turns(tokenizer: Tokenizer, ids: list[int]) -> str:
     """Return a context's text, its turns separated by ` / `."""
-    turns: list[list[int]] = [[]]
-    for token in ids:
-        if token == TURN:
-            turns.append([])
-        else:
-            turns[-1].append(token)
-    return " / ".join(text for turn in turns if (text := tokenizer.decode(turn)))
+    return " / ".join(tokenizer.decode_turns(ids))
