@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chatbot.engine.fused import fused
 from chatbot.engine.int8 import Int8Linear
 from chatbot.engine.room import CONTEXT_STEP
-from chatbot.engine.traced import TracedEncoding, TracedStep
+from chatbot.engine.traced import Encode, Step, TracedEncoding, TracedStep
 from chatbot.generator.interface import Generator, State
 from chatbot.generator.merging import merged
 from chatbot.generator.pretrained import PretrainedGenerator
@@ -54,17 +55,17 @@ class NarrowGRU(nn.Module):
 
     def __init__(self, gru: nn.GRU, kind: Callable[[Tensor, Tensor | None], nn.Module]) -> None:
         super().__init__()
-        self._input = kind(cast(Tensor, gru.weight_ih_l0), cast(Tensor, gru.bias_ih_l0))
-        self._carried = kind(cast(Tensor, gru.weight_hh_l0), cast(Tensor, gru.bias_hh_l0))
+        self.input = kind(cast(Tensor, gru.weight_ih_l0), cast(Tensor, gru.bias_ih_l0))
+        self.carried = kind(cast(Tensor, gru.weight_hh_l0), cast(Tensor, gru.bias_hh_l0))
         self._width = gru.hidden_size
 
     def forward(self, x: Tensor, carried: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the outputs [B, T, D] for x [B, T, N] and the last state [1, B, D]."""
         state = x.new_zeros(len(x), self._width) if carried is None else carried[0]
         outputs = []
-        for step in self._input(x).unbind(dim=1):
+        for step in self.input(x).unbind(dim=1):
             reset_update, new = step.split((2 * state.shape[1], state.shape[1]), dim=1)
-            gates, candidate = self._carried(state).split((2 * state.shape[1], state.shape[1]), dim=1)
+            gates, candidate = self.carried(state).split((2 * state.shape[1], state.shape[1]), dim=1)
             reset, update = torch.sigmoid(reset_update + gates).chunk(2, dim=1)
             state = torch.lerp(torch.tanh(torch.addcmul(new, reset, candidate)), state, update)
             outputs.append(state)
@@ -99,13 +100,18 @@ class NarrowGenerator(_NarrowGenerator):
     """A copy of an encoder-decoder generator that writes with narrow weights; it cannot be trained."""
 
     def __init__(self, generator: Seq2SeqGenerator, precision: Precision) -> None:
-        super().__init__(generator, copy.deepcopy(generator.trunk))
+        trunk = copy.deepcopy(generator.trunk)
+        super().__init__(generator, trunk)
         kind = _KINDS[precision]
         self._projection = kind(generator.trunk.embedding.weight.detach(), generator.bias.detach())
         _narrow(self._trunk, kind)
         self.eval().requires_grad_(False)
-        self._step = TracedStep(self._plain_step)
-        self._encode = TracedEncoding(self._trunk.encode)
+        self._encode: Encode
+        self._step: Step
+        if precision == "int8" and (whole := fused(trunk, self._projection)):
+            self._encode, self._step = whole.encode, whole.step
+        else:
+            self._encode, self._step = TracedEncoding(trunk.encode), TracedStep(self._plain_step)
 
     def encode(self, context: Tensor) -> State:
         """Read contexts [B, S] and return B lanes with empty replies."""

@@ -136,7 +136,8 @@ def test_a_narrow_language_model_says_nearly_the_same_whoever_else_is_there(
     torch.testing.assert_close(whole[:, 0], logits, atol=0.1 * float(logits[:, 3:].std()), rtol=0)
 
 
-def test_what_is_not_worth_it_stays_exact() -> None:
+def test_what_is_not_worth_it_stays_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatbot.engine.precision._WORTHWHILE", 1e9)
     model = generator("transformer")
     assert choose_precision(model, CONTEXT_TOKENS, "cpu", "auto") == (model, "fp32")
     assert choose_precision(model, CONTEXT_TOKENS, "cpu", "fp32") == (model, "fp32")

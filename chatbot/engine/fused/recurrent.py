@@ -1,0 +1,154 @@
+"""A recurrent generator's contexts and steps on int8 products, with everything between two products in one pass.
+
+B lanes or contexts, S context tokens, D width, V vocabulary.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from chatbot.engine.fused import kernels
+from chatbot.engine.fused.reading import Embedding
+from chatbot.engine.fused.rows import Adding, FusedCross, FusedFeedForward, Norm, Product, Projection, Rows, product_of
+from chatbot.generator.interface import State
+from chatbot.generator.recurrent import BackwardForwardGRU, DecoderLayer, EncoderLayer, RecurrentState, RecurrentTrunk
+from chatbot.tokenizer import PAD
+
+
+class _GRU:
+    """A GRU's two products."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.given, self.carried = product_of(cast(nn.Module, layer.input)), product_of(cast(nn.Module, layer.carried))
+
+
+class _BothWays:
+    """A GRU over contexts from their beginning, and one from their end."""
+
+    def __init__(self, layer: BackwardForwardGRU) -> None:
+        self.norm = Norm(layer.norm)
+        self._grus = _GRU(layer.forward_gru), _GRU(layer.backward_gru)
+        self._out = Adding(layer.out)
+        self._states = Rows(self._grus[0].carried.inputs)
+
+    def __call__(self, rows: Rows, starts: Tensor, following: Norm) -> None:
+        contexts = len(starts) - 1
+        longest = int((starts[1:] - starts[:-1]).max())
+        half = self._grus[0].carried.inputs
+        both = torch.empty(rows.count, 2 * half)
+        for backwards, gru in enumerate(self._grus):
+            given = gru.given(rows.codes(gru.given.inputs))
+            states = self._states
+            states.take(contexts, half)
+            state = torch.zeros(contexts, half)
+            kernels.codes_of(state.data_ptr(), states.codes_at, states.peaks, contexts, half)
+            for step in range(longest):
+                carried = gru.carried(states.codes(half))
+                kernels.carry_contexts(
+                    given.data_ptr(),
+                    rows.peaks,
+                    gru.given.bias,
+                    carried.data_ptr(),
+                    states.peaks,
+                    gru.carried.bias,
+                    state.data_ptr(),
+                    starts.data_ptr(),
+                    contexts,
+                    step,
+                    backwards,
+                    both.data_ptr() + backwards * half * 4,
+                    2 * half,
+                    states.codes_at,
+                    half,
+                )
+        kernels.codes_of(both.data_ptr(), rows.codes_at, rows.peaks, rows.count, 2 * half)
+        self._out(rows, following)
+
+
+class _Carrying:
+    """A decoder's GRU, which carries each reply so far."""
+
+    def __init__(self, layer: DecoderLayer) -> None:
+        self.norm = Norm(layer.norm)
+        self._gru = _GRU(layer.gru)
+        self._states = Rows(self._gru.carried.inputs)
+
+    def __call__(self, rows: Rows, state: Tensor, following: Norm) -> None:
+        """Bring `state` [B, D] forward in place, go on from this layer's codes to the norm that follows."""
+        width, states = state.shape[1], self._states
+        given = self._gru.given(rows.codes(width))
+        states.take(rows.count, width)
+        kernels.codes_of(state.data_ptr(), states.codes_at, states.peaks, rows.count, width)
+        carried = self._gru.carried(states.codes(width))
+        kernels.carry_lanes(
+            given.data_ptr(),
+            rows.peaks,
+            self._gru.given.bias,
+            carried.data_ptr(),
+            states.peaks,
+            self._gru.carried.bias,
+            state.data_ptr(),
+            rows.x,
+            rows.count,
+            width,
+        )
+        following(rows, width)
+
+
+class FusedRecurrent:
+    """Encode and step as `trunk` does, whose linear layers and GRUs are on int8."""
+
+    def __init__(self, trunk: RecurrentTrunk, projection: nn.Module) -> None:
+        self._reading = Embedding(trunk, None, None)
+        self._width = trunk.config.width
+        encoder = [cast(EncoderLayer, layer) for layer in trunk.encoder]
+        decoder = [cast(DecoderLayer, layer) for layer in trunk.decoder]
+        self._encoder = [(_BothWays(layer.recurrence), FusedFeedForward(layer.feedforward)) for layer in encoder]
+        self._decoder = [
+            (_Carrying(layer), FusedCross(layer.cross), FusedFeedForward(layer.feedforward)) for layer in decoder
+        ]
+        self._encoder_norm, self._decoder_norm = Norm(trunk.encoder_norm), Norm(trunk.decoder_norm)
+        self._bridge, self._projection = product_of(trunk.bridge), Projection(projection)
+        self._contexts, self._lanes, self._means = Rows(self._width), Rows(self._width), Rows(self._width)
+        self._widest = max(self._width, trunk.config.feedforward)
+
+    def encode(self, context: Tensor) -> RecurrentState:
+        """Read contexts [B, S] and return B lanes with empty replies."""
+        rows = self._contexts
+        starts = self._reading.contexts(rows, context, self._widest)
+        following = [*(both_ways.norm for both_ways, _ in self._encoder), self._encoder_norm]
+        following[0](rows, self._width)
+        for (both_ways, feedforward), norm in zip(self._encoder, following[1:], strict=True):
+            both_ways(rows, starts, feedforward.norm)
+            feedforward(rows, norm)
+        memory = [cross.remember(rows, starts, context.shape[1]) for _, cross, _ in self._decoder]
+        return RecurrentState(memory, context != PAD, self._begin(rows, starts))
+
+    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, RecurrentState]:
+        """Append one token [B] to every lane and return the logits of the next [B, V]."""
+        assert isinstance(state, RecurrentState)
+        rows = self._lanes
+        rows.take(len(tokens), self._widest)
+        self._reading.tokens(rows, tokens, None, 0)
+        following = [*(carrying.norm for carrying, _, _ in self._decoder), self._decoder_norm]
+        following[0](rows, self._width)
+        for index, (carrying, cross, feedforward) in enumerate(self._decoder):
+            carrying(rows, state.carried[index], cross.norm)
+            cross(rows, *state.memory[index], state.mask, feedforward.norm)
+            feedforward(rows, following[index + 1])
+        return self._projection(rows), state
+
+    def _begin(self, rows: Rows, starts: Tensor) -> list[Tensor]:
+        """Return what each layer carries at first [B, D], made from the mean of the encoded context."""
+        contexts, means = len(starts) - 1, self._means
+        means.take(contexts, self._width)
+        norm = self._encoder_norm
+        kernels.mean_of_norm(
+            rows.x, norm.gain, norm.shift, norm.least, starts.data_ptr(), contexts, means.x, self._width
+        )
+        kernels.codes_of(means.x, means.codes_at, means.peaks, contexts, self._width)
+        product: Product = self._bridge
+        out = product(means.codes(self._width))
+        kernels.finish(out.data_ptr(), product.bias, means.peaks, contexts, product.outputs)
+        return [part.contiguous() for part in torch.tanh(out).chunk(len(self._decoder), dim=1)]

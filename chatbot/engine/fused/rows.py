@@ -1,0 +1,186 @@
+"""The rows that a step works on, in memory that is used again and again, and the layers that work on them.
+
+R rows, D width, N inputs and K outputs of a product.
+"""
+
+from typing import Final, cast
+
+import torch
+from torch import Tensor, nn
+
+from chatbot.engine.fused import kernels
+from chatbot.engine.int8 import Int8Linear
+from chatbot.generator.trunk import CrossAttention, FeedForward
+
+_FEW: Final = 600_000
+"""Multiplications up to which a product is done here: calling the library takes some 14 microseconds. Sums of whole
+numbers are exact, so both come to the same."""
+
+
+class Rows:
+    """Memory for the residual stream x [R, D], the codes of what comes next, and their peaks [R]."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._most = 0
+        self.count = 0
+        self._x = self._codes = self._peaks = torch.empty(0)
+        self._views: dict[tuple[int, int], Tensor] = {}
+
+    def take(self, count: int, widest: int) -> None:
+        """Make the rows R = count from now on, with room for codes of `widest` numbers each."""
+        self.count = count
+        if count > self._most:
+            self._most = count
+            self._x, self._peaks = torch.empty(count * self._width), torch.empty(count)
+            self._codes = torch.empty(count * widest, dtype=torch.uint8)
+            self._views.clear()
+            self.x, self.peaks, self.codes_at = self._x.data_ptr(), self._peaks.data_ptr(), self._codes.data_ptr()
+
+    def codes(self, width: int) -> Tensor:
+        """Return the codes as [R, width] (uint8)."""
+        key = self.count, width
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = self._codes[: self.count * width].view(self.count, width)
+        return view
+
+
+class Product:
+    """The products of a linear layer."""
+
+    def __init__(self, layer: Int8Linear) -> None:
+        self._packed = layer.packed
+        self._weight, self._scale = self._packed.codes.data_ptr(), self._packed.scale.data_ptr()
+        self._keep = layer
+        self.outputs, self.inputs = self._packed.codes.shape
+        self.bias = layer.bias.data_ptr()
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        """Return codes [R, N] times the weights [R, K] (float32)."""
+        rows = len(codes)
+        if rows * self.outputs * self.inputs > _FEW:
+            return self._packed.multiply(codes)
+        out = torch.empty(rows, self.outputs)
+        kernels.product(codes.data_ptr(), self._weight, self._scale, out.data_ptr(), rows, self.outputs, self.inputs)
+        return out
+
+
+class Norm:
+    """The addresses of a layer norm's gain and shift."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        assert isinstance(layer, nn.LayerNorm)
+        self._keep = layer
+        self.gain, self.shift, self.least = layer.weight.data_ptr(), layer.bias.data_ptr(), layer.eps
+
+    def __call__(self, rows: Rows, width: int) -> None:
+        """Code the layer norm of x."""
+        kernels.norm(rows.x, self.gain, self.shift, self.least, rows.codes_at, rows.peaks, rows.count, width)
+
+
+class Adding:
+    """A product that is added to the residual stream, from which a layer norm is coded at once."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._product = product_of(layer)
+
+    def __call__(self, rows: Rows, following: Norm) -> None:
+        """Add the product of the codes to x and code the norm that follows."""
+        added = self._product(rows.codes(self._product.inputs))
+        kernels.add_norm(
+            rows.x,
+            added.data_ptr(),
+            self._product.bias,
+            following.gain,
+            following.shift,
+            following.least,
+            rows.codes_at,
+            rows.peaks,
+            rows.count,
+            self._product.outputs,
+        )
+
+
+class FusedFeedForward:
+    """A feed-forward layer on rows."""
+
+    def __init__(self, layer: FeedForward) -> None:
+        self.norm = Norm(layer.norm)
+        self._expand, self._contract = product_of(layer.expand), Adding(layer.contract)
+        self.inner = self._expand.outputs
+
+    def __call__(self, rows: Rows, following: Norm) -> None:
+        """Go on from the codes of this layer's norm to those of the one that follows."""
+        inner = self._expand(rows.codes(self._expand.inputs))
+        kernels.activate(inner.data_ptr(), self._expand.bias, rows.codes_at, rows.peaks, rows.count, self.inner)
+        self._contract(rows, following)
+
+
+class FusedCross:
+    """Attention to the context, on rows."""
+
+    def __init__(self, layer: CrossAttention) -> None:
+        self.norm = Norm(layer.norm)
+        self._query, self._out = product_of(layer.query), Adding(layer.out)
+        self._key_value = product_of(layer.key_value)
+        self._heads = layer.heads
+
+    def __call__(self, rows: Rows, keys: Tensor, values: Tensor, mask: Tensor, following: Norm) -> None:
+        """Go on from the codes of this layer's norm to those of the one that follows."""
+        query = self._query(rows.codes(self._query.inputs))
+        kernels.look_at_context(
+            query.data_ptr(),
+            self._query.bias,
+            keys.data_ptr(),
+            values.data_ptr(),
+            keys.stride(0),
+            keys.stride(1),
+            mask.data_ptr(),
+            mask.stride(0),
+            mask.shape[1],
+            rows.codes_at,
+            rows.peaks,
+            rows.count,
+            self._query.outputs,
+            self._heads,
+        )
+        self._out(rows, following)
+
+    def remember(self, rows: Rows, starts: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+        """Return keys and values [B, H, S, D/H] of the contexts whose coded rows begin at `starts` [B + 1]."""
+        both = self._key_value(rows.codes(self._key_value.inputs))
+        contexts, width = len(starts) - 1, self._query.outputs
+        keys = torch.zeros(contexts, self._heads, longest, width // self._heads)
+        values = torch.zeros_like(keys)
+        kernels.remember(
+            both.data_ptr(),
+            self._key_value.bias,
+            rows.peaks,
+            starts.data_ptr(),
+            contexts,
+            keys.data_ptr(),
+            values.data_ptr(),
+            longest,
+            width,
+            self._heads,
+        )
+        return keys, values
+
+
+class Projection:
+    """The last product: logits."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._product = product_of(layer)
+
+    def __call__(self, rows: Rows) -> Tensor:
+        """Return the logits [R, V] of the coded hidden states."""
+        logits = self._product(rows.codes(self._product.inputs))
+        kernels.finish(logits.data_ptr(), self._product.bias, rows.peaks, rows.count, self._product.outputs)
+        return logits
+
+
+def product_of(layer: nn.Module) -> Product:
+    """Return the product of a layer that is on int8 already."""
+    return Product(cast(Int8Linear, layer))
