@@ -19,10 +19,10 @@ from chatbot.request import with_limit as with_limit
 from chatbot.tokenizer import PAD, START, TURN
 
 _ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: steps of a counter land far apart
-_GREEDY = 1e-4  # colder than this, dividing by the temperature overflows, and nothing but the likeliest is drawn anyway
-_DRAWS = 64  # numbers of its stream that a lane may use for one token
-_BLOCK = 64  # tokens added up together
-_TRIES = 16  # draws from the whole distribution before the nucleus is sorted out; at top_p .5 all fail once in 65,536
+GREEDY = 1e-4  # colder than this, dividing by the temperature overflows, and nothing but the likeliest is drawn anyway
+DRAWS = 64  # numbers of its stream that a lane may use for one token
+BLOCK = 64  # tokens added up together
+TRIES = 16  # draws from the whole distribution before the nucleus is sorted out; at top_p .5 all fail once in 65,536
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Lanes:
         self.blocks_ngrams = any(self.ngram)
         self.deepest_k = max((d.top_k for d in decodings), default=0)
         self.nucleus = any(d.top_p < 1 for d in decodings)
-        self.greedy = any(d.temperature < _GREEDY for d in decodings)
+        self.greedy = any(d.temperature < GREEDY for d in decodings)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -100,15 +100,12 @@ class Lanes:
         token drawn from the whole distribution is kept if the mass of likelier tokens is below top_p, which is the draw
         from the renormalised nucleus. Of equally likely tokens at its edge all belong to it, as they do to the top k.
         """
-        greedy = self.temperature < _GREEDY
+        greedy = self.temperature < GREEDY
         likeliest = logits.argmax(dim=1) if self.greedy else None
         scaled = logits / torch.where(greedy, 1.0, self.temperature)[:, None]
-        if self.deepest_k:
-            best = scaled.topk(min(self.deepest_k, scaled.shape[1]), dim=1).values
-            floor = best.gather(1, (self.top_k.clamp(1, best.shape[1]) - 1)[:, None])
-            scaled = scaled.masked_fill((scaled < floor) & (self.top_k > 0)[:, None], -math.inf)
+        scaled = self.only_likeliest(scaled)
         top_p = self.top_p if self.nucleus else None
-        drawn, probabilities, inside = first_draw(scaled, top_p, uniforms(self.seeds, position * _DRAWS))
+        drawn, probabilities, inside = first_draw(scaled, top_p, uniforms(self.seeds, position * DRAWS))
         if inside is not None:
             # Only the lanes that have missed their nucleus look at their distribution again.
             missed = (~(inside | greedy)).nonzero().squeeze(1)
@@ -116,8 +113,8 @@ class Lanes:
             while len(missed):
                 lanes, left = self.select(missed), probabilities.index_select(0, missed)
                 here = position if isinstance(position, int) else position.index_select(0, missed)
-                if attempt == _TRIES:  # a small nucleus of a flat distribution: tries would go on missing it
-                    drawn[missed] = lanes._invert(Cumulative(lanes._nucleus(left)), here, _TRIES)
+                if attempt == TRIES:  # a small nucleus of a flat distribution: tries would go on missing it
+                    drawn[missed] = lanes._invert(Cumulative(lanes._nucleus(left)), here, TRIES)
                     break
                 again = lanes._invert(Cumulative(left), here, attempt)
                 drawn[missed] = again
@@ -125,8 +122,16 @@ class Lanes:
                 attempt += 1
         return drawn if likeliest is None else torch.where(greedy, likeliest, drawn)
 
+    def only_likeliest(self, logits: Tensor) -> Tensor:
+        """Return logits [B, V] without those below each lane's top k."""
+        if not self.deepest_k:
+            return logits
+        best = logits.topk(min(self.deepest_k, logits.shape[1]), dim=1).values
+        floor = best.gather(1, (self.top_k.clamp(1, best.shape[1]) - 1)[:, None])
+        return logits.masked_fill((logits < floor) & (self.top_k > 0)[:, None], -math.inf)
+
     def _invert(self, cumulative: "Cumulative", position: int | Tensor, attempt: int) -> Tensor:
-        return cumulative.invert(uniforms(self.seeds, position * _DRAWS + attempt))
+        return cumulative.invert(uniforms(self.seeds, position * DRAWS + attempt))
 
     def _nucleus(self, probabilities: Tensor) -> Tensor:
         """Return probabilities [B, V] with those outside the nucleus set to zero, found by sorting."""
@@ -146,9 +151,9 @@ class Cumulative:
     def __init__(self, probabilities: Tensor) -> None:
         count, size = probabilities.shape
         self._size = size
-        if size % _BLOCK:
-            probabilities = functional.pad(probabilities, (0, -size % _BLOCK))
-        self._blocks = probabilities.view(count, -1, _BLOCK)
+        if size % BLOCK:
+            probabilities = functional.pad(probabilities, (0, -size % BLOCK))
+        self._blocks = probabilities.view(count, -1, BLOCK)
         self._sums = self._blocks.sum(dim=2).double().cumsum(dim=1)
 
     def invert(self, points: Tensor) -> Tensor:
@@ -156,12 +161,12 @@ class Cumulative:
         point = points * self._sums[:, -1]
         block = torch.searchsorted(self._sums, point[:, None], right=True).clamp(max=self._sums.shape[1] - 1)
         before = torch.where(block > 0, self._sums.gather(1, (block - 1).clamp(min=0)), 0.0)
-        inside = self._blocks.gather(1, block[..., None].expand(-1, 1, _BLOCK)).squeeze(1)
+        inside = self._blocks.gather(1, block[..., None].expand(-1, 1, BLOCK)).squeeze(1)
         within = inside.double().cumsum(dim=1)
         # The block's sum, rounded to float32, may end above what adding up its tokens ends at.
         least = torch.minimum((point[:, None] - before), within[:, -1:] * (1 - 2**-40))
         token = torch.searchsorted(within, least, right=True)
-        return (block * _BLOCK + token).squeeze(1).clamp(max=self._size - 1)
+        return (block * BLOCK + token).squeeze(1).clamp(max=self._size - 1)
 
 
 def first_draw(logits: Tensor, top_p: Tensor | None, points: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -203,7 +208,7 @@ def derive_seeds(seed: int, count: int) -> list[int]:
 
 def points_of(seeds: Tensor, longest: int) -> Tensor:
     """Return [B, T]: the numbers in [0, 1) (float64) at which lanes with `seeds` [B] draw the tokens of a reply."""
-    return torch.stack([uniforms(seeds, position * _DRAWS) for position in range(longest)], dim=1)
+    return torch.stack([uniforms(seeds, position * DRAWS) for position in range(longest)], dim=1)
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from chatbot.decoding import Decoding, Lanes
+from chatbot.engine.fused import fused_draw
 from chatbot.engine.room import CONTEXT_STEP, Room
 from chatbot.generator.interface import Generator, State
 from chatbot.tokenizer import PAD, START, TURN
@@ -106,6 +107,7 @@ class Engine:
         self._generator = generator
         self._device = torch.device(device)
         self._capacity = lanes
+        self._draw = fused_draw(self._device)
         with torch.inference_mode():
             self._room = Room.build(generator, lanes, context_tokens, self._device)
             self._written = torch.full((lanes, generator.reply_tokens), PAD, dtype=torch.long, device=self._device)
@@ -263,7 +265,7 @@ class Engine:
             seeds = torch.tensor([lane.work.seeds[lane.reply] for lane in working], device=self._device)
             decodings = [lane.work.decoding for lane in working]
             self._settings = Lanes(decodings, seeds, self._generator.reply_tokens)
-        drawn = self._settings.draw(self._settings.constrain(logits, self._written[:count], position), position)
+        drawn = self._draw(self._settings, self._settings.constrain(logits, self._written[:count], position), position)
         self._note_odds(working, logits, drawn)
         self._written[:count].scatter_(1, position[:, None], drawn[:, None])
         self._previous[:count] = drawn

@@ -1,11 +1,15 @@
 """Steps of our own generators on int8, fused: what stands between two products is done in one pass over each row."""
 
+import functools
 import importlib.util
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
+from chatbot.decoding import Lanes
 from chatbot.generator.interface import State
 from chatbot.generator.recurrent import RecurrentTrunk
 from chatbot.generator.transformer import TransformerTrunk
@@ -24,10 +28,22 @@ class Fused(Protocol):
         """Append one token [B] to every lane and return the logits of the next [B, V]."""
 
 
+Draw = Callable[[Lanes, Tensor, Tensor], Tensor]
+"""Draws tokens [B] from constrained logits [B, V] at each lane's position [B]."""
+
+
+def fused_draw(device: torch.device) -> Draw:
+    """Return how tokens are drawn on `device`."""
+    if device.type != "cpu" or not _can_be_compiled():
+        return Lanes.draw
+    from chatbot.engine.fused.drawing import draw
+
+    return draw
+
+
 def fused(trunk: Trunk, projection: nn.Module) -> Fused | None:
     """Return the fused form of a trunk whose layers are on int8; None where nothing can be compiled here."""
-    if importlib.util.find_spec("numba") is None:
-        log.warning("numba is not installed; steps on int8 take about three times as long")
+    if not _can_be_compiled():
         return None
     from chatbot.engine.fused.recurrent import FusedRecurrent
     from chatbot.engine.fused.transformer import FusedTransformer
@@ -36,3 +52,11 @@ def fused(trunk: Trunk, projection: nn.Module) -> Fused | None:
         return FusedTransformer(trunk, projection)
     assert isinstance(trunk, RecurrentTrunk)
     return FusedRecurrent(trunk, projection)
+
+
+@functools.cache
+def _can_be_compiled() -> bool:
+    if importlib.util.find_spec("numba") is None:
+        log.warning("numba is not installed: on CPUs, steps take two to three times as long")
+        return False
+    return True

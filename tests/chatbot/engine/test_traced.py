@@ -28,7 +28,7 @@ def occupied(model: NarrowGenerator, lanes: int, tokens: int) -> Room:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @torch.inference_mode()
 def test_a_recorded_step_gives_the_same_bits_again_and_again(architecture: Architecture) -> None:
-    model = NarrowGenerator(generator(architecture), "int8")
+    model = NarrowGenerator(generator(architecture), "bf16")
     for lanes, tokens in ((1, 16), (3, 16), (3, 20), (8, 16)):
         plain, played = occupied(model, lanes, tokens), occupied(model, lanes, tokens)
         fed = [torch.full((lanes,), START)]
@@ -46,7 +46,7 @@ def test_a_recorded_step_gives_the_same_bits_again_and_again(architecture: Archi
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @torch.inference_mode()
 def test_a_recorded_encoding_gives_the_same_bits(architecture: Architecture) -> None:
-    model = NarrowGenerator(generator(architecture), "int8")
+    model = NarrowGenerator(generator(architecture), "bf16")
     rng = torch.Generator().manual_seed(0)
     for rows in (1, 2, 2, 5):
         context = torch.randint(3, 30, (rows, 16), generator=rng)
@@ -57,7 +57,7 @@ def test_a_recorded_encoding_gives_the_same_bits(architecture: Architecture) -> 
 
 
 def test_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -> None:
-    model = NarrowGenerator(generator("recurrent"), "int8")
+    model = NarrowGenerator(generator("recurrent"), "bf16")
     calls = []
 
     def odd(state: State, tokens: Tensor) -> tuple[Tensor, State]:
@@ -80,7 +80,7 @@ def test_what_cannot_be_recorded_is_computed(caplog: pytest.LogCaptureFixture) -
 @torch.inference_mode()
 def test_shapes_without_end_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatbot.engine.traced._MOST", 2)
-    model = NarrowGenerator(generator("recurrent"), "int8")
+    model = NarrowGenerator(generator("recurrent"), "bf16")
     for rows in (1, 2, 3, 1):
         context = torch.full((rows, 16), TURN)
         found, expected = model.encode(context).parts(), model._trunk.encode(context).parts()
