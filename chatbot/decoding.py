@@ -202,6 +202,8 @@ def uniforms(seeds: Tensor, counter: int | Tensor) -> Tensor:
 
 def derive_seeds(seed: int, count: int) -> list[int]:
     """Return `count` seeds for the replies to one request: the first is `seed`, the others follow from it."""
+    if count == 1:
+        return [seed]
     others = _mix(torch.arange(1, max(count, 1)) * (_ODD - 2**64) + seed) & (SEED_LIMIT - 1)
     return [seed, *others.tolist()][:count]
 

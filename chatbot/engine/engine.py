@@ -19,7 +19,7 @@ from chatbot.engine.room import CONTEXT_STEP, Room
 from chatbot.generator.interface import Generator, State
 from chatbot.tokenizer import PAD, START, TURN
 
-_BUCKETS: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_BUCKETS: Final = (1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64, 96, 128, 192, 256, 384, 512)
 """Lanes are stepped in these numbers: few shapes, whose kernels are chosen once."""
 _GROUP: Final = 16
 """Contexts encoded together at most: those who are writing wait meanwhile."""
