@@ -1,7 +1,7 @@
 """Steps of our own generators on int8, fused: what stands between two products is done in one pass over each row."""
 
 import functools
-import importlib.util
+import importlib
 import logging
 from collections.abc import Callable
 from typing import Protocol
@@ -56,7 +56,9 @@ def fused(trunk: Trunk, projection: nn.Module) -> Fused | None:
 
 @functools.cache
 def _can_be_compiled() -> bool:
-    if importlib.util.find_spec("numba") is None:
-        log.warning("numba is not installed: on CPUs, steps take two to three times as long")
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        log.warning("numba cannot be had (%s): on CPUs, steps take two to three times as long", error)
         return False
     return True
