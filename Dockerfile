@@ -36,7 +36,8 @@ RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin rejoinder \
     && install -d -o rejoinder -g rejoinder /models /state /data /runs
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CACHE_DIR=/tmp/numba
 WORKDIR /home/rejoinder
 
 # docker run --rm -v ./data:/data -v ./runs:/runs IMAGE train cseqgan --data /data/support --out /runs/support

@@ -65,7 +65,8 @@ class ReplyStream:
         """
         if not self._news.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), timeout)
+                async with asyncio.timeout(timeout):  # `wait_for` would make a task of it, for every token
+                    await self._news.wait()
         if not self._news.is_set():
             return None
         self._news.clear()

@@ -22,6 +22,8 @@ from app.request_facts import note
 
 _PING = b": ping\n\n"
 _DONE = b"data: [DONE]\n\n"
+_TEXT = "\x00"
+"""Stands for the text in a frame that has none yet; no name of a model holds it, nor any reply."""
 
 
 class CompletionEvents(Response):
@@ -49,6 +51,8 @@ class CompletionEvents(Response):
         self._stream = stream
         self._keep = keep or service.store
         self._created = int(time.time())
+        self._around: dict[int, tuple[bytes, bytes]] = {}
+        """By choice: what stands before and behind the text in its frames."""
         self._usage = bool(body.stream_options and body.stream_options.include_usage)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,10 +107,20 @@ class CompletionEvents(Response):
             text, logprobs = update.texts.get(index, ""), update.logprobs.get(index)
             if not text and not logprobs:
                 continue
-            frames.append(
-                self._frame([self._choice(index, {"content": text}, wire_logprobs(logprobs) if logprobs else None)])
-            )
+            if logprobs:
+                frames.append(self._frame([self._choice(index, {"content": text}, wire_logprobs(logprobs))]))
+            else:
+                frames.append(self._word(index, text))
         return frames
+
+    def _word(self, index: int, text: str) -> bytes:
+        """Return the frame of a piece of text, of which nothing but the text differs from the one before."""
+        around = self._around.get(index)
+        if around is None:
+            frame = self._frame([self._choice(index, {"content": _TEXT})])
+            before, after = frame.split(json.dumps(_TEXT).encode())
+            around = self._around[index] = before, after
+        return around[0] + json.dumps(text, ensure_ascii=False).encode() + around[1]
 
     def _ends(self, drawn: Drawn) -> list[bytes]:
         """Return the frames that end each choice, and the usage."""

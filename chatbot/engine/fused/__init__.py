@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from chatbot.decoding import Lanes
+from chatbot.decoding import Decoding, Lanes
 from chatbot.generator.interface import State
 from chatbot.generator.recurrent import RecurrentTrunk
 from chatbot.generator.transformer import TransformerTrunk
@@ -38,6 +38,8 @@ def fused_draw(device: torch.device) -> Draw:
         return Lanes.draw
     from chatbot.engine.fused.drawing import draw
 
+    # Compiled now, and not while somebody waits for a first word.
+    draw(Lanes([Decoding()], torch.zeros(1, dtype=torch.long), 1), torch.zeros(1, 1), torch.zeros(1, dtype=torch.long))
     return draw
 
 

@@ -3,7 +3,9 @@
 The only place that knows numba.
 """
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
@@ -20,10 +22,21 @@ _OPTIONS: Final[dict[str, Any]] = {"fastmath": _FREEDOMS, "error_model": "numpy"
 
 def compiled(function: Function) -> Function:
     """Compile `function` when it is first called, or take what an earlier start has left."""
+    loop = numba.njit(**_OPTIONS)(function)
     try:
-        return cast(Function, numba.njit(cache=True, **_OPTIONS)(function))
-    except RuntimeError:  # there is no folder that may be written: it is compiled at every start
-        return cast(Function, numba.njit(**_OPTIONS)(function))
+        loop.enable_caching()
+        # The library looks at the date of the function's own file alone, and parts of others are inlined.
+        loop._cache._cache_file._source_stamp = _dates()
+    except (RuntimeError, AttributeError):  # no folder may be written, or it is another library: compile at each start
+        loop = numba.njit(**_OPTIONS)(function)
+    return cast(Function, loop)
+
+
+@functools.cache
+def _dates() -> tuple[tuple[str, float, int], ...]:
+    """Return what changes when anything does that compiled loops are made of."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
 
 
 def inlined(function: Function) -> Function:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from chatbot.decoding import BLOCK, DRAWS, GREEDY, TRIES, Lanes
+from chatbot.engine.fused.arithmetic import exponential
 from chatbot.engine.fused.compiling import array, compiled, inlined
-from chatbot.engine.fused.kernels import exponential
 
 f32 = np.float32
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)

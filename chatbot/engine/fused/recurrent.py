@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from chatbot.engine.fused import kernels
+from chatbot.engine.fused import loops
+from chatbot.engine.fused.gru import carry_contexts, carry_lanes
 from chatbot.engine.fused.reading import Embedding
 from chatbot.engine.fused.rows import Adding, FusedCross, FusedFeedForward, Norm, Product, Projection, Rows, product_of
 from chatbot.generator.interface import State
@@ -42,10 +43,10 @@ class _BothWays:
             states = self._states
             states.take(contexts, half)
             state = torch.zeros(contexts, half)
-            kernels.codes_of(state.data_ptr(), states.codes_at, states.peaks, contexts, half)
+            loops.codes_of(state.data_ptr(), states.codes_at, states.peaks, contexts, half)
             for step in range(longest):
                 carried = gru.carried(states.codes(half))
-                kernels.carry_contexts(
+                carry_contexts(
                     given.data_ptr(),
                     rows.peaks,
                     gru.given.bias,
@@ -62,7 +63,7 @@ class _BothWays:
                     states.codes_at,
                     half,
                 )
-        kernels.codes_of(both.data_ptr(), rows.codes_at, rows.peaks, rows.count, 2 * half)
+        loops.codes_of(both.data_ptr(), rows.codes_at, rows.peaks, rows.count, 2 * half)
         self._out(rows, following)
 
 
@@ -79,9 +80,9 @@ class _Carrying:
         width, states = state.shape[1], self._states
         given = self._gru.given(rows.codes(width))
         states.take(rows.count, width)
-        kernels.codes_of(state.data_ptr(), states.codes_at, states.peaks, rows.count, width)
+        loops.codes_of(state.data_ptr(), states.codes_at, states.peaks, rows.count, width)
         carried = self._gru.carried(states.codes(width))
-        kernels.carry_lanes(
+        carry_lanes(
             given.data_ptr(),
             rows.peaks,
             self._gru.given.bias,
@@ -144,11 +145,9 @@ class FusedRecurrent:
         contexts, means = len(starts) - 1, self._means
         means.take(contexts, self._width)
         norm = self._encoder_norm
-        kernels.mean_of_norm(
-            rows.x, norm.gain, norm.shift, norm.least, starts.data_ptr(), contexts, means.x, self._width
-        )
-        kernels.codes_of(means.x, means.codes_at, means.peaks, contexts, self._width)
+        loops.mean_of_norm(rows.x, norm.gain, norm.shift, norm.least, starts.data_ptr(), contexts, means.x, self._width)
+        loops.codes_of(means.x, means.codes_at, means.peaks, contexts, self._width)
         product: Product = self._bridge
         out = product(means.codes(self._width))
-        kernels.finish(out.data_ptr(), product.bias, means.peaks, contexts, product.outputs)
+        loops.finish(out.data_ptr(), product.bias, means.peaks, contexts, product.outputs)
         return [part.contiguous() for part in torch.tanh(out).chunk(len(self._decoder), dim=1)]

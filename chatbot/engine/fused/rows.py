@@ -8,7 +8,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 
-from chatbot.engine.fused import kernels
+from chatbot.engine.fused import attention, loops
 from chatbot.engine.int8 import Int8Linear
 from chatbot.generator.trunk import CrossAttention, FeedForward
 
@@ -62,7 +62,7 @@ class Product:
         if rows * self.outputs * self.inputs > _FEW:
             return self._packed.multiply(codes)
         out = torch.empty(rows, self.outputs)
-        kernels.product(codes.data_ptr(), self._weight, self._scale, out.data_ptr(), rows, self.outputs, self.inputs)
+        loops.product(codes.data_ptr(), self._weight, self._scale, out.data_ptr(), rows, self.outputs, self.inputs)
         return out
 
 
@@ -76,7 +76,7 @@ class Norm:
 
     def __call__(self, rows: Rows, width: int) -> None:
         """Code the layer norm of x."""
-        kernels.norm(rows.x, self.gain, self.shift, self.least, rows.codes_at, rows.peaks, rows.count, width)
+        loops.norm(rows.x, self.gain, self.shift, self.least, rows.codes_at, rows.peaks, rows.count, width)
 
 
 class Adding:
@@ -88,7 +88,7 @@ class Adding:
     def __call__(self, rows: Rows, following: Norm) -> None:
         """Add the product of the codes to x and code the norm that follows."""
         added = self._product(rows.codes(self._product.inputs))
-        kernels.add_norm(
+        loops.add_norm(
             rows.x,
             added.data_ptr(),
             self._product.bias,
@@ -113,7 +113,7 @@ class FusedFeedForward:
     def __call__(self, rows: Rows, following: Norm) -> None:
         """Go on from the codes of this layer's norm to those of the one that follows."""
         inner = self._expand(rows.codes(self._expand.inputs))
-        kernels.activate(inner.data_ptr(), self._expand.bias, rows.codes_at, rows.peaks, rows.count, self.inner)
+        loops.activate(inner.data_ptr(), self._expand.bias, rows.codes_at, rows.peaks, rows.count, self.inner)
         self._contract(rows, following)
 
 
@@ -129,7 +129,7 @@ class FusedCross:
     def __call__(self, rows: Rows, keys: Tensor, values: Tensor, mask: Tensor, following: Norm) -> None:
         """Go on from the codes of this layer's norm to those of the one that follows."""
         query = self._query(rows.codes(self._query.inputs))
-        kernels.look_at_context(
+        attention.look_at_context(
             query.data_ptr(),
             self._query.bias,
             keys.data_ptr(),
@@ -153,7 +153,7 @@ class FusedCross:
         contexts, width = len(starts) - 1, self._query.outputs
         keys = torch.zeros(contexts, self._heads, longest, width // self._heads)
         values = torch.zeros_like(keys)
-        kernels.remember(
+        attention.remember(
             both.data_ptr(),
             self._key_value.bias,
             rows.peaks,
@@ -177,7 +177,7 @@ class Projection:
     def __call__(self, rows: Rows) -> Tensor:
         """Return the logits [R, V] of the coded hidden states."""
         logits = self._product(rows.codes(self._product.inputs))
-        kernels.finish(logits.data_ptr(), self._product.bias, rows.peaks, rows.count, self._product.outputs)
+        loops.finish(logits.data_ptr(), self._product.bias, rows.peaks, rows.count, self._product.outputs)
         return logits
 
 

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from chatbot.engine.fused import kernels
+from chatbot.engine.fused.attention import look_around, look_back
 from chatbot.engine.fused.reading import Embedding
 from chatbot.engine.fused.rows import Adding, FusedCross, FusedFeedForward, Norm, Projection, Rows, product_of
 from chatbot.generator.interface import State
@@ -31,7 +31,7 @@ class _Attention:
     def around(self, rows: Rows, starts: Tensor, following: Norm) -> None:
         """Let the rows of each context look at each other."""
         product = self._product(rows.codes(self._width))
-        kernels.look_around(
+        look_around(
             product.data_ptr(),
             self._product.bias,
             starts.data_ptr(),
@@ -46,7 +46,7 @@ class _Attention:
     def back(self, rows: Rows, keys: Tensor, values: Tensor, position: Tensor, following: Norm) -> None:
         """Let each lane look at what it has written, and put this token into its cache."""
         product = self._product(rows.codes(self._width))
-        kernels.look_back(
+        look_back(
             product.data_ptr(),
             self._product.bias,
             keys.data_ptr(),

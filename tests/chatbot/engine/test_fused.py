@@ -24,7 +24,7 @@ from tests.chatbot.tiny import ARCHITECTURES, CONTEXT_TOKENS, padded
 
 pytest.importorskip("numba")
 
-from chatbot.engine.fused import drawing, kernels
+from chatbot.engine.fused import arithmetic, drawing
 from chatbot.engine.fused.compiling import array, compiled
 from chatbot.engine.fused.rows import Product
 
@@ -112,10 +112,10 @@ def test_a_product_comes_out_the_same_here_and_in_the_library() -> None:
 @pytest.mark.parametrize(
     ("loop", "exact", "error"),
     [
-        (kernels.exponential, torch.exp, 6e-6),
-        (kernels.sigmoid, torch.sigmoid, 1e-6),
-        (kernels.hyperbolic_tangent, torch.tanh, 1e-6),
-        (kernels.gelu, torch.nn.functional.gelu, 3e-6),
+        (arithmetic.exponential, torch.exp, 6e-6),
+        (arithmetic.sigmoid, torch.sigmoid, 1e-6),
+        (arithmetic.hyperbolic_tangent, torch.tanh, 1e-6),
+        (arithmetic.gelu, torch.nn.functional.gelu, 3e-6),
     ],
 )
 def test_functions_are_close_to_the_exact_ones(
