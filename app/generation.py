@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 _TICK = 0.25
 _LONGEST_PAUSE = 30.0
 _PACE = 0.01
-"""Seconds between two pieces of a stream at least: where a token takes less, several are told at once; nobody sees it."""
+"""Seconds between two pieces of a stream at least: where a token takes less, several are told at once, unseen."""
 
 
 @dataclass(frozen=True)
