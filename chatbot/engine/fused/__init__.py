@@ -44,7 +44,7 @@ def fused_draw(device: torch.device) -> Draw:
 
 
 def fused(trunk: Trunk, projection: nn.Module) -> Fused | None:
-    """Return the fused form of a trunk whose layers are on int8; None where nothing can be compiled here."""
+    """Return the fused form of a trunk whose layers are on int8; None for one of another kind, and without compiler."""
     if not _can_be_compiled():
         return None
     from chatbot.engine.fused.recurrent import FusedRecurrent
@@ -52,8 +52,7 @@ def fused(trunk: Trunk, projection: nn.Module) -> Fused | None:
 
     if isinstance(trunk, TransformerTrunk):
         return FusedTransformer(trunk, projection)
-    assert isinstance(trunk, RecurrentTrunk)
-    return FusedRecurrent(trunk, projection)
+    return FusedRecurrent(trunk, projection) if isinstance(trunk, RecurrentTrunk) else None
 
 
 @functools.cache
