@@ -18,7 +18,7 @@ from chatbot.request import Decoding as Decoding
 from chatbot.request import with_limit as with_limit
 from chatbot.tokenizer import PAD, START, TURN
 
-_ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: steps of a counter land far apart
+ODD = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: steps of a counter land far apart
 GREEDY = 1e-4  # colder than this, dividing by the temperature overflows, and nothing but the likeliest is drawn anyway
 DRAWS = 64  # numbers of its stream that a lane may use for one token
 BLOCK = 64  # tokens added up together
@@ -193,9 +193,9 @@ def uniforms(seeds: Tensor, counter: int | Tensor) -> Tensor:
     The mixer is SplitMix64's (Steele et al. 2014); int64 arithmetic wraps round as it needs.
     """
     if isinstance(counter, Tensor):
-        x = _mix(_mix(seeds) + (counter + 1) * (_ODD - 2**64))
+        x = _mix(_mix(seeds) + (counter + 1) * (ODD - 2**64))
     else:
-        offset = (counter + 1) * _ODD % 2**64
+        offset = (counter + 1) * ODD % 2**64
         x = _mix(_mix(seeds) + (offset - 2**64 if offset >= 2**63 else offset))
     return ((x >> 11) & (2**53 - 1)).double() / 2**53
 
@@ -204,7 +204,7 @@ def derive_seeds(seed: int, count: int) -> list[int]:
     """Return `count` seeds for the replies to one request: the first is `seed`, the others follow from it."""
     if count == 1:
         return [seed]
-    others = _mix(torch.arange(1, max(count, 1)) * (_ODD - 2**64) + seed) & (SEED_LIMIT - 1)
+    others = _mix(torch.arange(1, max(count, 1)) * (ODD - 2**64) + seed) & (SEED_LIMIT - 1)
     return [seed, *others.tolist()][:count]
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from chatbot.decoding import BLOCK, DRAWS, GREEDY, TRIES, Lanes
+from chatbot.decoding import BLOCK, DRAWS, GREEDY, ODD, TRIES, Lanes
 from chatbot.engine.fused.arithmetic import exponential
 from chatbot.engine.fused.compiling import array, compiled, inlined
 
 f32 = np.float32
-_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+_ODD: Final = np.uint64(ODD)
 
 
 def draw(lanes: Lanes, logits: Tensor, position: Tensor) -> Tensor:

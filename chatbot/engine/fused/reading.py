@@ -49,7 +49,7 @@ class Embedding:
         if wrong:
             raise IndexError(f"{wrong} of {rows.count} tokens are not in the vocabulary, or beyond the longest reply")
 
-    def contexts(self, rows: Rows, context: Tensor, widest: int) -> Tensor:
+    def contexts(self, rows: Rows, context: Tensor) -> Tensor:
         """Make x the embeddings of the real tokens of contexts [B, S], one context after the other.
 
         Return where each begins, and where the last ends [B + 1]. Raises IndexError where there is no such token.
@@ -58,7 +58,7 @@ class Embedding:
         lengths = (context != PAD).sum(1)
         starts = torch.zeros(len(context) + 1, dtype=torch.int64)
         torch.cumsum(lengths, 0, out=starts[1:])
-        rows.take(int(starts[-1]), widest)
+        rows.take(int(starts[-1]))
         wrong = _embed_contexts(
             rows.x,
             starts.data_ptr(),

@@ -20,20 +20,21 @@ numbers are exact, so both come to the same."""
 class Rows:
     """Memory for the residual stream x [R, D], the codes of what comes next, and their peaks [R]."""
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self, width: int, widest: int) -> None:
+        """Have codes of at most `widest` numbers a row."""
+        self._width, self._widest = width, widest
         self._most = 0
         self.count = 0
         self._x = self._codes = self._peaks = torch.empty(0)
         self._views: dict[tuple[int, int], Tensor] = {}
 
-    def take(self, count: int, widest: int) -> None:
-        """Make the rows R = count from now on, with room for codes of `widest` numbers each."""
+    def take(self, count: int) -> None:
+        """Make the rows R = count from now on."""
         self.count = count
         if count > self._most:
             self._most = count
             self._x, self._peaks = torch.empty(count * self._width), torch.empty(count)
-            self._codes = torch.empty(count * widest, dtype=torch.uint8)
+            self._codes = torch.empty(count * self._widest, dtype=torch.uint8)
             self._views.clear()
             self.x, self.peaks, self.codes_at = self._x.data_ptr(), self._peaks.data_ptr(), self._codes.data_ptr()
 
@@ -169,16 +170,16 @@ class FusedCross:
 
 
 class Projection:
-    """The last product: logits."""
+    """A product that is wanted itself: logits, for one."""
 
     def __init__(self, layer: nn.Module) -> None:
         self._product = product_of(layer)
 
     def __call__(self, rows: Rows) -> Tensor:
-        """Return the logits [R, V] of the coded hidden states."""
-        logits = self._product(rows.codes(self._product.inputs))
-        loops.finish(logits.data_ptr(), self._product.bias, rows.peaks, rows.count, self._product.outputs)
-        return logits
+        """Return what the layer makes of the coded rows [R, K] (float32)."""
+        out = self._product(rows.codes(self._product.inputs))
+        loops.finish(out.data_ptr(), self._product.bias, rows.peaks, rows.count, self._product.outputs)
+        return out
 
 
 def product_of(layer: nn.Module) -> Product:

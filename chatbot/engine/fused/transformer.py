@@ -76,18 +76,19 @@ class FusedTransformer:
             (_Attention(layer.attention), FusedCross(layer.cross), FusedFeedForward(layer.feedforward))
             for layer in decoder
         ]
-        self._encoder_norm, self._decoder_norm = Norm(trunk.encoder_norm), Norm(trunk.decoder_norm)
+        # What each layer begins with, which the one before codes, and what the last one's output goes through.
+        self._encoder_norms = [*(attention.norm for attention, _ in self._encoder), Norm(trunk.encoder_norm)]
+        self._decoder_norms = [*(attention.norm for attention, _, _ in self._decoder), Norm(trunk.decoder_norm)]
         self._projection = Projection(projection)
-        self._contexts, self._lanes = Rows(self._width), Rows(self._width)
-        self._widest = max(self._width, trunk.config.feedforward)
+        widest = max(self._width, trunk.config.feedforward)
+        self._contexts, self._lanes = Rows(self._width, widest), Rows(self._width, widest)
 
     def encode(self, context: Tensor) -> TransformerState:
         """Read contexts [B, S] and return B lanes with empty replies."""
         rows = self._contexts
-        starts = self._reading.contexts(rows, context, self._widest)
-        following = [*(attention.norm for attention, _ in self._encoder), self._encoder_norm]
-        following[0](rows, self._width)
-        for (attention, feedforward), norm in zip(self._encoder, following[1:], strict=True):
+        starts = self._reading.contexts(rows, context)
+        self._encoder_norms[0](rows, self._width)
+        for (attention, feedforward), norm in zip(self._encoder, self._encoder_norms[1:], strict=True):
             attention.around(rows, starts, feedforward.norm)
             feedforward(rows, norm)
         memory = [cross.remember(rows, starts, context.shape[1]) for _, cross, _ in self._decoder]
@@ -97,15 +98,14 @@ class FusedTransformer:
         """Append one token [B] to every lane and return the logits of the next [B, V]."""
         assert isinstance(state, TransformerState)
         rows = self._lanes
-        rows.take(len(tokens), self._widest)
+        rows.take(len(tokens))
         cache = state.cache or [(self._empty(keys), self._empty(keys)) for keys, _ in state.memory]
         self._reading.tokens(rows, tokens, state.position, min(self._reply_tokens, cache[0][0].shape[2]))
-        following = [*(attention.norm for attention, _, _ in self._decoder), self._decoder_norm]
-        following[0](rows, self._width)
+        self._decoder_norms[0](rows, self._width)
         for index, (attention, cross, feedforward) in enumerate(self._decoder):
             attention.back(rows, *cache[index], state.position, cross.norm)
             cross(rows, *state.memory[index], state.mask, feedforward.norm)
-            feedforward(rows, following[index + 1])
+            feedforward(rows, self._decoder_norms[index + 1])
         logits = self._projection(rows)
         return logits, TransformerState(state.memory, state.mask, cache, state.position + 1)
 
