@@ -30,8 +30,8 @@ class Engine(Protocol):
     def start(self, deliver: Deliver, lost: Callable[[], None]) -> None:
         """Start, load the models and deliver a Loaded; `lost` is called when it dies, and it can be started again."""
 
-    def put(self, order: Order) -> None:
-        """Give an order; one that is dead ignores it."""
+    def put(self, orders: Sequence[Order]) -> None:
+        """Give orders; one that is dead ignores them."""
 
     def kill(self) -> None:
         """End it at once, whatever it is doing; it is then lost."""
@@ -65,10 +65,11 @@ class ThreadEngine:
         self._thread.start()
         deliver([Loaded(tuple(card_of(bot) for bot in self._bots), self._broken)])
 
-    def put(self, order: Order) -> None:
-        """Give an order."""
+    def put(self, orders: Sequence[Order]) -> None:
+        """Give orders."""
         if self._worker is not None:
-            self._worker.put(order)
+            for order in orders:
+                self._worker.put(order)
 
     def kill(self) -> None:
         """Do nothing: a thread cannot be ended from outside."""
@@ -132,12 +133,12 @@ class ProcessEngine:
 
         threading.Thread(target=read, name=f"engine-{process.pid}", daemon=True).start()
 
-    def put(self, order: Order) -> None:
-        """Give an order; if the process is dead, the thread that reads from it has noticed or will."""
+    def put(self, orders: Sequence[Order]) -> None:
+        """Give orders; if the process is dead, the thread that reads from it has noticed or will."""
         with self._sending:
             if self._connection is not None and not self._connection.closed:
                 try:
-                    self._connection.send(order)
+                    self._connection.send(orders)
                 except OSError:
                     log.warning("an engine process takes no orders")
 
@@ -149,7 +150,7 @@ class ProcessEngine:
     def stop(self) -> None:
         """Tell the process to end, and kill it if it does not within seconds."""
         self._stopping = True
-        self.put(Stop())
+        self.put([Stop()])
         if self._process is not None:
             try:
                 self._process.wait(5)

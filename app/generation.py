@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 _TICK = 0.25
 _LONGEST_PAUSE = 30.0
-_PACE = 0.01
-"""Seconds between two pieces of a stream at least: where a token takes less, several are told at once, unseen."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Update:
 
 
 class ReplyStream:
-    """The replies to one request as they are written. What comes within _PACE, or while a reader is slow, is joined."""
+    """The replies to one request as they are written. What comes while a reader is slow is joined."""
 
     def __init__(self, generation: "Generation", held: "_Held") -> None:
         self._generation = generation
@@ -59,9 +57,6 @@ class ReplyStream:
         self._update = Update()
         self._news = asyncio.Event()
         self._error: Exception | None = None
-        self._told = -math.inf
-        """When something was read last, by the loop's clock."""
-        self._later: asyncio.TimerHandle | None = None
 
     async def next(self, timeout: float | None = None) -> Update | None:
         """Return what is new as soon as there is something; None when nothing came within `timeout` seconds.
@@ -76,7 +71,6 @@ class ReplyStream:
             return None
         self._news.clear()
         update, self._update = self._update, Update()
-        self._told = asyncio.get_running_loop().time()
         if update.texts or update.logprobs or update.ended:
             if self._error is not None:
                 self._news.set()
@@ -95,17 +89,6 @@ class ReplyStream:
             self._update.texts[delta.choice] = self._update.texts.get(delta.choice, "") + delta.text
         if delta.logprobs:
             self._update.logprobs.setdefault(delta.choice, []).extend(delta.logprobs)
-        if self._later is not None:
-            return
-        loop = asyncio.get_running_loop()
-        wait = self._told + _PACE - loop.time()
-        if wait <= 0:
-            self._news.set()
-        else:
-            self._later = loop.call_later(wait, self._tell)
-
-    def _tell(self) -> None:
-        self._later = None
         self._news.set()
 
     def end(self, outcome: Answered | Exception) -> None:
@@ -114,9 +97,7 @@ class ReplyStream:
             self._update.ended = outcome
         else:
             self._error = outcome
-        if self._later is not None:
-            self._later.cancel()
-        self._tell()
+        self._news.set()
 
 
 @dataclass(eq=False)
@@ -159,6 +140,8 @@ class _Seat:
         self.heard = 0.0
         self.deaths = 0
         self.loaded: asyncio.Future[Loaded] | None = None
+        self.orders: list[Order] = []
+        """To be handed over together: each message wakes a thread of the engine's, which stops its work."""
 
     def room(self, model: str, size: int, window: int) -> bool:
         """Say whether the engine should be given `size` more replies of `model`; one idle takes any number."""
@@ -308,7 +291,7 @@ class Generation:
         for seat in self._seats:
             if seat.loaded is not None and seat.loaded.done():  # one that is starting reads the directory anyway
                 seat.loaded = loop.create_future()
-                seat.engine.put(order)
+                self._order(seat, order)
         await self._all_loaded()
         known = frozenset().union(*(seat.models for seat in self._seats))
         for waiting in self._line.remove(lambda one: one.model not in known):
@@ -323,7 +306,7 @@ class Generation:
         if held.engine is None:
             self._line.remove(lambda one: one.item is held)
         else:
-            held.engine.engine.put(Cancel(held.key))
+            self._order(held.engine, Cancel(held.key))
             self._release(held)
         self._dispatch()
 
@@ -371,7 +354,16 @@ class Generation:
                 seat.heard = now
             seat.writing[held.model] += held.size
             held.engine = seat
-            seat.engine.put(Begin(held.key, held.model, held.request, held.stream is not None))
+            self._order(seat, Begin(held.key, held.model, held.request, held.stream is not None))
+
+    def _order(self, seat: _Seat, order: Order) -> None:
+        if not seat.orders and self._loop is not None:
+            self._loop.call_soon(self._hand_over, seat)
+        seat.orders.append(order)
+
+    def _hand_over(self, seat: _Seat) -> None:
+        orders, seat.orders = seat.orders, []
+        seat.engine.put(orders)
 
     def _release(self, held: _Held) -> None:
         if held.engine is not None:

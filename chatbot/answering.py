@@ -3,8 +3,11 @@
 Not safe for several threads, as the engine is not.
 """
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -21,13 +24,24 @@ from chatbot.reranking import best_first, human_probability
 from chatbot.tokenizer import TURN, Tokenizer
 
 
+_PACE: Final = 0.02
+"""Seconds between two tellings of what streamed replies say: faster than anybody reads, and a telling costs more than the
+token. What a reply begins with is told at once."""
+
+
 @dataclass
 class _Writing:
     """One reply as far as it has come."""
 
     text: ReplyText
     tokens: list[int] = field(default_factory=list)
+    read: int = 0
+    """How many of the tokens are in the text."""
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    told: int = 0
+    """How many of the log-probabilities have been told."""
+    begun: bool = False
+    """Something of it has been told."""
     done: bool = False
     ended: bool = False
     """By its own end token or a stop, and not at its limit."""
@@ -53,6 +67,7 @@ class Answering:
         self._engine = engine
         self._device = torch.device(device)
         self._jobs: dict[int, _Job] = {}
+        self._told = -math.inf
         self.last_fault: Exception | None = None
 
     @property
@@ -63,8 +78,8 @@ class Answering:
     def begin(self, key: int, request: ReplyRequest, *, stream: bool = False) -> None:
         """Let a request, which has been checked, be answered by the coming steps.
 
-        With `stream` its text is told as it comes; a ranked reply is known only when all candidates are there, and
-        comes in one piece.
+        With `stream` its text is told as it comes, in pieces of _PACE seconds; a ranked reply is known only when all
+        candidates are there, and comes in one piece.
         """
         tokenizer, limits = self._bundle.tokenizer, self._bundle.limits
         context, used = encode_context(tokenizer, request.turns, limits.context_tokens)
@@ -93,9 +108,10 @@ class Answering:
         step = self._engine.step()
         events: list[Event] = []
         touched: dict[int, _Job] = {}
+        due = bool(step.written) and self._due()
         for written in step.written:
             job = self._jobs[written.key]
-            self._read(job, written, events)
+            self._read(job, written, due, events)
             touched[job.key] = job
         for finished in step.finished:
             job = self._jobs[finished.key]
@@ -106,16 +122,22 @@ class Answering:
         self._conclude([job for job in touched.values() if all(reply.done for reply in job.replies)], events)
         return events
 
-    def _read(self, job: _Job, written: Written, events: list[Event]) -> None:
+    def _due(self) -> bool:
+        """Return whether the streamed replies are to be told again."""
+        now = time.monotonic()
+        due = now - self._told >= _PACE
+        if due:
+            self._told = now
+        return due
+
+    def _read(self, job: _Job, written: Written, due: bool, events: list[Event]) -> None:
         reply = job.replies[written.reply]
         reply.tokens.append(written.token)
+        reply.logprobs += self._logprobs((written.token,), (written.odds,))
         if written.token == TURN:
             return
-        delta = reply.text.add((written.token,))
-        logprobs = self._logprobs((written.token,), (written.odds,))
-        reply.logprobs += logprobs
-        if job.stream and (delta or logprobs):
-            events.append(Delta(job.key, written.reply, delta, tuple(logprobs)))
+        if job.request.stop or due or not reply.begun:
+            self._tell(job, written.reply, self._text(reply), events)
         if reply.text.stopped:
             self._engine.end(job.key, written.reply)
             reply.done = reply.ended = True
@@ -125,13 +147,23 @@ class Answering:
         if reply.done:  # a stop ended it with this very token
             return
         if not reply.tokens:  # nobody watched it
-            reply.text.add(finished.tokens)
             reply.logprobs = self._logprobs(finished.tokens, finished.odds)
         reply.tokens = list(finished.tokens)
-        rest = reply.text.finish()
-        if job.stream and rest:
-            events.append(Delta(job.key, finished.reply, rest))
+        self._tell(job, finished.reply, self._text(reply) + reply.text.finish(), events)
         reply.done, reply.ended = True, finished.ended or reply.text.stopped
+
+    def _text(self, reply: _Writing) -> str:
+        """Return what the tokens that have not been read yet add to the text."""
+        fresh = reply.tokens[reply.read :]
+        reply.read = len(reply.tokens)
+        return reply.text.add(fresh)
+
+    def _tell(self, job: _Job, choice: int, delta: str, events: list[Event]) -> None:
+        reply = job.replies[choice]
+        logprobs = tuple(reply.logprobs[reply.told :])
+        if job.stream and (delta or logprobs):
+            events.append(Delta(job.key, choice, delta, logprobs))
+            reply.told, reply.begun = len(reply.logprobs), True
 
     def _logprobs(self, tokens: Sequence[int], odds: Sequence[TokenOdds | None]) -> list[TokenLogprob]:
         piece = self._bundle.tokenizer.piece

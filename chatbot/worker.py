@@ -281,7 +281,8 @@ def main(arguments: Sequence[str]) -> None:
     def listen() -> None:
         try:
             while True:
-                worker.put(connection.recv())
+                for order in connection.recv():
+                    worker.put(order)
         except (EOFError, OSError):  # whoever started us is gone
             worker.put(Stop())
 

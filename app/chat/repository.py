@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from app.chat.tables import Context, Response, System
-from app.database import insert_all_if_absent, insert_if_absent, now
+from app.database import Table, insert_all_if_absent, now
+
+Key = TypeVar("Key", str, tuple[str, str, str])
 
 
 def sha256_of(value: object) -> str:
@@ -18,39 +20,68 @@ def sha256_of(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def checkpoint(session: Session, name: str, weights_sha256: str, decoding: Mapping[str, Any]) -> int:
-    """Return the id of the system that these weights are with this decoding, storing it at first sight."""
-    return _system(session, "checkpoint", name, weights_sha256, decoding)
+def checkpoints(session: Session, systems: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[int]:
+    """Return the ids of the systems that weights are with a decoding, given as (name, digest of weights, decoding).
+
+    Those not seen before are stored.
+    """
+    keys = [(name, weights_sha256, sha256_of(decoding)) for name, weights_sha256, decoding in systems]
+    decodings = {key: dict(system[2]) for key, system in zip(keys, systems, strict=True)}
+
+    def row(key: tuple[str, str, str]) -> dict[str, Any]:
+        return {**_unique(key), "kind": "checkpoint", "decoding": decodings[key], "created_at": now()}
+
+    return _ids_of(session, System, keys, _system_ids, row)
 
 
 def system_without_weights(session: Session, kind: str, name: str) -> int:
     """Return the id of the human or baseline called `name`, storing it at first sight."""
-    return _system(session, kind, name, "", {})
 
+    def row(key: tuple[str, str, str]) -> dict[str, Any]:
+        return {**_unique(key), "kind": kind, "decoding": {}, "created_at": now()}
 
-def _system(session: Session, kind: str, name: str, weights_sha256: str, decoding: Mapping[str, Any]) -> int:
-    unique = {"name": name, "weights_sha256": weights_sha256, "decoding_sha256": sha256_of(decoding)}
-    found = select(System.id).filter_by(**unique)
-    known = session.scalar(found)
-    if known is not None:
-        return known
-    insert_if_absent(session, System, kind=kind, decoding=dict(decoding), created_at=now(), **unique)
-    return session.execute(found).scalar_one()
+    return _ids_of(session, System, [(name, "", sha256_of({}))], _system_ids, row)[0]
 
 
 def contexts(session: Session, histories: Sequence[list[dict[str, str]]]) -> list[int]:
     """Return the ids of `histories`, storing those not seen before."""
     digests = [sha256_of(messages) for messages in histories]
-    # Sorted: two calls that store the same contexts in different orders would wait for each other without end.
-    content = dict(sorted(zip(digests, histories, strict=True), key=lambda pair: pair[0]))
-    ids = _context_ids(session, list(content))
-    missing = [digest for digest in content if digest not in ids]
+    content = dict(zip(digests, histories, strict=True))
+
+    def row(digest: str) -> dict[str, Any]:
+        return {"sha256": digest, "messages": content[digest], "created_at": now()}
+
+    return _ids_of(session, Context, digests, _context_ids, row)
+
+
+def _ids_of(
+    session: Session,
+    table: type[Table],
+    keys: Sequence[Key],
+    find: Callable[[Session, Sequence[Key]], dict[Key, int]],
+    row: Callable[[Key], dict[str, Any]],
+) -> list[int]:
+    """Return the ids of the rows with these unique keys, of which those that are not there yet are stored."""
+    # Sorted: two calls that store the same rows in different orders would wait for each other without end.
+    unique = sorted(set(keys))
+    ids = find(session, unique)
+    missing = [key for key in unique if key not in ids]
     if missing:
-        created_at = now()
-        rows = [{"sha256": digest, "messages": content[digest], "created_at": created_at} for digest in missing]
-        insert_all_if_absent(session, Context, rows)
-        ids |= _context_ids(session, missing)
-    return [ids[digest] for digest in digests]
+        insert_all_if_absent(session, table, [row(key) for key in missing])
+        ids |= find(session, missing)
+    return [ids[key] for key in keys]
+
+
+def _unique(key: tuple[str, str, str]) -> dict[str, str]:
+    return dict(zip(("name", "weights_sha256", "decoding_sha256"), key, strict=True))
+
+
+def _system_ids(session: Session, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:
+    columns = System.name, System.weights_sha256, System.decoding_sha256
+    # Some more than these, where names and decodings are mixed: every column of the index, one by one.
+    each = (column.in_(set(values)) for column, values in zip(columns, zip(*keys, strict=True), strict=True))
+    found = session.execute(select(*columns, System.id).where(*each))
+    return {(name, weights, decoding): number for name, weights, decoding, number in found}
 
 
 def _context_ids(session: Session, digests: Sequence[str]) -> dict[str, int]:

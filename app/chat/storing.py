@@ -71,22 +71,19 @@ class Drawn:
 
 def keep(session: Session, drawn: Sequence[Drawn]) -> None:
     """Store replies with all that made them: model, weights, decoding, seed and the turns they answer."""
-    systems: dict[str, int] = {}
+    refusal: int | None = None
     rows: list[dict[str, Any]] = []
     contexts = repository.contexts(session, [messages_of(one.request.turns) for one in drawn])
+    systems = repository.checkpoints(session, [(one.bot.name, one.bot.digest, _decoding(one.request)) for one in drawn])
     created_at = now()
-    for one, context in zip(drawn, contexts, strict=True):
-        decoding = _decoding(one.request)
-        key = f"{one.bot.name}/{one.bot.digest}/{decoding}"
-        if key not in systems:
-            systems[key] = repository.checkpoint(session, one.bot.name, one.bot.digest, decoding)
+    for one, context, system in zip(drawn, contexts, systems, strict=True):
         sources = [one.provenance(place) for place in range(len(one.replies))]
-        if any(source.refused for source in sources) and REFUSAL not in systems:
-            systems[REFUSAL] = repository.system_without_weights(session, "baseline", REFUSAL)
+        if refusal is None and any(source.refused for source in sources):
+            refusal = repository.system_without_weights(session, "baseline", REFUSAL)
         rows += [
             {
                 "id": reply_id,
-                "system_id": systems[REFUSAL if source.refused else key],
+                "system_id": refusal if source.refused else system,
                 "context_id": context,
                 "text": reply.text,
                 "seed": source.seed,

@@ -73,32 +73,35 @@ class CompletionEvents(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with aclosing(self._frames()) as frames:
             # While a slow reader keeps us here, what is written meanwhile is joined to one piece.
-            async for frame in frames:
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async for frame, more in frames:
+                await send({"type": "http.response.body", "body": frame, "more_body": more})
 
-    async def _frames(self) -> AsyncGenerator[bytes, None]:
+    async def _frames(self) -> AsyncGenerator[tuple[bytes, bool], None]:
+        """Yield what to send, and whether there is more to come: each sending wakes the client, so there are few."""
+        frames = [self._frame([role]) for role in self._roles()]
         try:
-            roles = [
-                self._choice(index, {"role": "assistant", "content": ""}) for index in range(self._stream.request.n)
-            ]
-            yield b"".join(self._frame([role]) for role in roles)
             while True:
                 update = await self._stream.next(self._service.ping_seconds)
                 if update is None:
-                    yield _PING
-                    continue
-                if pieces := self._pieces(update):
-                    yield b"".join(pieces)
-                if update.ended is not None:
-                    drawn = await self._stream.drawn(update.ended)
-                    await self._keep(drawn)  # a reply that cannot be rated is not told to be there
-                    yield b"".join([*self._ends(drawn), _DONE])
-                    return
+                    frames.append(_PING)
+                else:
+                    frames += self._pieces(update)
+                    if update.ended is not None:
+                        drawn = await self._stream.drawn(update.ended)
+                        await self._keep(drawn)  # a reply that cannot be rated is not told to be there
+                        yield b"".join([*frames, *self._ends(drawn), _DONE]), False
+                        return
+                if frames:
+                    yield b"".join(frames), True
+                    frames = []
         except Exception as exception:
             error = from_exception(exception)
             note(error=error.code or error.type)
-            yield _event(detail(error))
+            yield b"".join([*frames, _event(detail(error))]), False
+
+    def _roles(self) -> list[dict[str, Any]]:
+        """Return what each choice begins with."""
+        return [self._choice(index, {"role": "assistant", "content": ""}) for index in range(self._stream.request.n)]
 
     def _pieces(self, update: Update) -> list[bytes]:
         """Return the frames of the text, or of the log-probabilities, that have come."""

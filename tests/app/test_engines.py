@@ -181,7 +181,7 @@ def test_what_an_engine_logs_comes_into_our_log(models: Path, caplog: pytest.Log
 
 def test_an_engine_that_was_never_started_can_be_ended(tmp_path: Path) -> None:
     for engine in (ProcessEngine(tmp_path, "cpu", 4, "fp32"), ThreadEngine([])):
-        engine.put(reload_order(Settings(models=tmp_path)))
+        engine.put([reload_order(Settings(models=tmp_path))])
         engine.kill()
         engine.stop()
     assert ProcessEngine(tmp_path, "cpu", 4, "fp32").pid is None

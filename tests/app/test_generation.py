@@ -13,7 +13,7 @@ from app.generation import Generation
 from app.models import Models
 from chatbot.engine.waiting import Urgency
 from chatbot.errors import RejoinderError, RequestError
-from chatbot.messages import Ended, Loaded, Order
+from chatbot.messages import Begin, Ended, Loaded, Order
 from chatbot.request import ReplyRequest
 from chatbot.worker import card_of
 from tests.app.fakes import FakeBot
@@ -218,6 +218,7 @@ class Mortal:
 
     def __init__(self, fault: str | None = None) -> None:
         self.orders: list[Order] = []
+        self.messages = 0
         self.starts = 0
         self.kills = 0
         self.fault = fault
@@ -227,8 +228,9 @@ class Mortal:
         self.deliver, self.lost = deliver, lost
         deliver([Loaded((card_of(FakeBot()),), fault=self.fault)])
 
-    def put(self, order: Order) -> None:
-        self.orders.append(order)
+    def put(self, orders: Sequence[Order]) -> None:
+        self.orders += orders
+        self.messages += 1
 
     def answer(self) -> None:
         bot = FakeBot()
@@ -290,6 +292,24 @@ def test_work_is_spread_over_engines() -> None:
         await asyncio.gather(*waiting)
 
     run(work, engines=engines)
+
+
+def test_what_comes_at_the_same_moment_is_one_message_to_the_engine() -> None:
+    engine = Mortal()
+
+    async def work(generation: Generation) -> None:
+        waiting = [later(generation, str(i)) for i in range(4)]
+        await until(lambda: len(engine.orders) == 4)
+        assert engine.messages == 1
+        waiting[0].cancel()
+        waiting[1].cancel()
+        await until(lambda: len(engine.orders) == 6)
+        assert engine.messages == 2
+        engine.orders = [order for order in engine.orders if isinstance(order, Begin)]
+        engine.answer()
+        await asyncio.gather(*waiting[2:])
+
+    run(work, engines=[engine])
 
 
 def test_models_that_cannot_be_loaded_end_the_start() -> None:

@@ -55,6 +55,27 @@ def test_a_stream_says_what_the_answer_says_whoever_else_streams(bot: Bot) -> No
             assert told(events, key, choice) == reply.text
 
 
+@pytest.mark.parametrize("logprobs", [None, 2])
+def test_a_stream_begins_at_once_and_is_then_told_at_the_pace(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch, logprobs: int | None
+) -> None:
+    one = request(n=2, logprobs=logprobs)
+    [plain] = bot.answer([one])
+    pieces = {}
+    for pace in (0.0, 1e9):
+        monkeypatch.setattr("chatbot.answering._PACE", pace)
+        events = stream(bot, one)
+        assert [event for event in events if isinstance(event, Ended)] == [Ended(0, plain)]
+        for choice, reply in enumerate(plain.replies):
+            said = [e for e in events if isinstance(e, Delta) and e.choice == choice]
+            assert "".join(e.text for e in said) == reply.text
+            assert tuple(odds for e in said for odds in e.logprobs) == (reply.logprobs or ())
+            pieces[pace, choice] = len(said)
+    for choice, reply in enumerate(plain.replies):
+        assert pieces[0.0, choice] > reply.tokens / 2
+        assert pieces[1e9, choice] == 2  # what it begins with, and the rest
+
+
 def test_ranked_candidates_are_not_told_before_they_are_ranked(bot: Bot) -> None:
     one = request(n=2, best_of=5)
     events = stream(bot, one)
