@@ -23,10 +23,9 @@ from chatbot.request import Answer, Reply, ReplyRequest, TokenLogprob
 from chatbot.reranking import best_first, human_probability
 from chatbot.tokenizer import TURN, Tokenizer
 
-
 _PACE: Final = 0.02
-"""Seconds between two tellings of what streamed replies say: faster than anybody reads, and a telling costs more than the
-token. What a reply begins with is told at once."""
+"""Seconds between two tellings of what streamed replies say: nobody reads faster, and a telling costs more than the token.
+What a reply begins with is told at once."""
 
 
 @dataclass
