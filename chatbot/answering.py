@@ -24,8 +24,7 @@ from chatbot.reranking import best_first, human_probability
 from chatbot.tokenizer import TURN, Tokenizer
 
 _PACE: Final = 0.02
-"""Seconds between two tellings of what streamed replies say: nobody reads faster, and a telling costs more than a token.
-What a reply begins with is told at once."""
+"""Seconds between two tellings of what streamed replies say: one costs more than a token, and nobody reads faster."""
 
 
 @dataclass

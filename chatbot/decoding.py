@@ -67,13 +67,16 @@ class Lanes:
         chosen.ngram = [self.ngram[i] for i in lanes.tolist()]
         return chosen
 
-    def constrain(self, logits: Tensor, written: Tensor, position: Tensor | None = None) -> Tensor:
+    def constrain(
+        self, logits: Tensor, written: Tensor, position: Tensor | None = None, *, in_place: bool = False
+    ) -> Tensor:
         """Return logits [B, V] after penalties and bans, given what each lane has written so far [B, t].
 
         With `position` [B] lanes have come differently far: PAD stands behind what each has written. PAD and START are
         never written; TURN not before `min_tokens`.
         """
-        logits = logits.clone()
+        if not in_place:
+            logits = logits.clone()
         if position is None:
             position = self.min_tokens.new_full((len(self),), written.shape[1])
         if self.penalised and written.shape[1]:

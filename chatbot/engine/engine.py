@@ -265,8 +265,11 @@ class Engine:
             seeds = torch.tensor([lane.work.seeds[lane.reply] for lane in working], device=self._device)
             decodings = [lane.work.decoding for lane in working]
             self._settings = Lanes(decodings, seeds, self._generator.reply_tokens)
-        drawn = self._draw(self._settings, self._settings.constrain(logits, self._written[:count], position), position)
-        self._note_odds(working, logits, drawn)
+        told = [row for row, lane in enumerate(working) if lane.work.logprobs is not None]
+        allowed = self._settings.constrain(logits, self._written[:count], position, in_place=not told)
+        drawn = self._draw(self._settings, allowed, position)
+        if told:
+            self._note_odds(working, told, logits, drawn)
         self._written[:count].scatter_(1, position[:, None], drawn[:, None])
         self._previous[:count] = drawn
         position += 1  # a view: the lanes' own
@@ -297,10 +300,8 @@ class Engine:
             self.cancel(key)
         self._room.wipe(rows)
 
-    def _note_odds(self, working: Sequence[_Lane], logits: Tensor, drawn: Tensor) -> None:
-        rows = [row for row, lane in enumerate(working) if lane.work.logprobs is not None]
-        if not rows:
-            return
+    def _note_odds(self, working: Sequence[_Lane], rows: Sequence[int], logits: Tensor, drawn: Tensor) -> None:
+        """Note, for the lanes `rows`, how likely what was drawn is, and what is likeliest."""
         index = torch.tensor(rows, device=self._device)
         logprobs = torch.log_softmax(logits[index], dim=1)
         own = logprobs.gather(1, drawn[index, None]).squeeze(1).tolist()

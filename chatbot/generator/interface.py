@@ -64,8 +64,8 @@ class Generator(nn.Module, ABC):
         """Append one token to every lane and return the logits of the next: tokens [B] -> logits [B, V] (float32).
 
         `state` is used up, for it may be written in place: go on with the one returned, and to go two ways from here
-        `select` first. The first token of every lane is START. A lane that already holds `reply_tokens` tokens cannot
-        be stepped.
+        `select` first. The logits are the caller's to change until the next step. The first token of every lane is
+        START. A lane that already holds `reply_tokens` tokens cannot be stepped.
         """
 
     @abstractmethod

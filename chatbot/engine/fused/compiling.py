@@ -1,6 +1,6 @@
 """How loops over numbers are compiled: once for this processor, kept between starts, addresses in and nothing out.
 
-The only place that knows numba.
+With `registers` the only place that knows numba.
 """
 
 import functools

@@ -149,12 +149,12 @@ class FusedCross:
         self._out(rows, following)
 
     def remember(self, rows: Rows, starts: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-        """Return keys and values [B, H, S, D/H] of the contexts whose coded rows begin at `starts` [B + 1]."""
+        """Return keys and values [B, H, S, D/H] (bfloat16) of contexts, whose coded rows begin at `starts` [B + 1]."""
         both = self._key_value(rows.codes(self._key_value.inputs))
         contexts, width = len(starts) - 1, self._query.outputs
-        keys = torch.zeros(contexts, self._heads, longest, width // self._heads)
+        keys = torch.zeros(contexts, self._heads, longest, width // self._heads, dtype=torch.bfloat16)
         values = torch.zeros_like(keys)
-        attention.remember(
+        attention.remember_contexts(
             both.data_ptr(),
             self._key_value.bias,
             rows.peaks,

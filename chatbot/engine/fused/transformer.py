@@ -111,4 +111,4 @@ class FusedTransformer:
 
     def _empty(self, keys: Tensor) -> Tensor:
         """Return a cache [B, H, T, D/H] for lanes with these keys of their contexts [B, H, S, D/H]."""
-        return torch.zeros(keys.shape[0], keys.shape[1], self._reply_tokens, keys.shape[3])
+        return keys.new_zeros(keys.shape[0], keys.shape[1], self._reply_tokens, keys.shape[3])
