@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from chatbot.errors import RejoinderError
 from chatbot.memory import share_freed_memory
 from chatbot.models_directory import bundles_in
+from chatbot.priority import give_way
 from chatbot.released import released_bundles
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def serve(
     from app.server import run_server
 
     share_freed_memory()  # before there are threads
+    give_way()
     settings = with_models(read_settings(models=models, host=host, port=port, state=state, device=device))
     if not settings.models.is_dir():
         raise RejoinderError(f"{settings.models}: no such directory; expected one with a sub-directory for each model")

@@ -35,6 +35,7 @@ from chatbot.messages import (
     Stop,
 )
 from chatbot.models_directory import LoadedModel, load_models
+from chatbot.priority import take_precedence
 from chatbot.request import ReplyRequest
 
 log = logging.getLogger("chatbot.worker")  # its own name, where it is the program that runs, too
@@ -251,6 +252,7 @@ class _ToService(logging.Handler):
 def main(arguments: Sequence[str]) -> None:
     """Work at the end of a pipe until it closes: `python -m chatbot.worker PIPE MODELS DEVICE LANES PRECISION`."""
     pipe, models, device, lanes, precision = arguments
+    take_precedence()  # before there are threads
     # Ctrl-C and a service manager's TERM reach the whole group: the one who started us says when we are done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
