@@ -27,6 +27,9 @@ _ENOUGH: Final = 3
 """Newcomers that make a group at once."""
 _PATIENCE: Final = 1
 """Steps that fewer newcomers wait for others to come."""
+_CROWD: Final = 32
+"""Where more than so many are writing, groups are twice as large and wait twice as long: the weights of the encoder are
+read once for each group, and those who wait are soon more."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ class Engine:
         free = self._capacity - self.writing
         if not self._waiting or not free:
             return
-        if any(self._lanes) and len(self._waiting) < _ENOUGH and self._waited < _PATIENCE:
+        larger = 2 if self.writing > _CROWD else 1
+        if any(self._lanes) and len(self._waiting) < larger * _ENOUGH and self._waited < larger * _PATIENCE:
             self._waited += 1
             return
         self._waited = 0
