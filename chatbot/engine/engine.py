@@ -20,7 +20,7 @@ from chatbot.generator.interface import Generator, State
 from chatbot.tokenizer import PAD, START, TURN
 
 _BUCKETS: Final = (1, 2, 4, 8, 16, 24, 32, 40, 48, 56, 64, 96, 128, 192, 256, 384, 512)
-"""Lanes are stepped in these numbers: few shapes, whose kernels are chosen once."""
+"""Lanes are stepped in these numbers by generators that prepare for each: kernels are chosen or steps recorded once."""
 _GROUP: Final = 16
 """Contexts encoded together at most: those who are writing wait meanwhile."""
 _ENOUGH: Final = 3
@@ -256,7 +256,9 @@ class Engine:
 
     def _advance(self, step: Step) -> None:
         count = len(self._lanes)
-        bucket = min(self._capacity, next((size for size in _BUCKETS if size >= count), self._capacity))
+        bucket = count
+        if self._generator.prepares_for_lanes:
+            bucket = min(self._capacity, next((size for size in _BUCKETS if size >= count), self._capacity))
         longest = int(self._position[:count].max()) + 1 if self._device.type == "cpu" else self._generator.reply_tokens
         logits, stepped = self._generator.step(self._room.view(bucket, longest), self._previous[:bucket])
         self._room.keep(stepped, count)

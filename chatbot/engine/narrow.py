@@ -109,7 +109,7 @@ class NarrowGenerator(_NarrowGenerator):
         self._encode: Encode
         self._step: Step
         if precision == "int8" and (whole := fused(trunk, self._projection)):
-            self._encode, self._step = whole.encode, whole.step
+            self._encode, self._step, self.prepares_for_lanes = whole.encode, whole.step, False
         else:
             self._encode, self._step = TracedEncoding(trunk.encode), TracedStep(self._plain_step)
 

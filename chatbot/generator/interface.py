@@ -54,6 +54,8 @@ class Generator(nn.Module, ABC):
     """The longest reply it can write, end token counted."""
     width: int
     """Of the hidden states."""
+    prepares_for_lanes: bool = True
+    """Its first step with a number of lanes takes longer, so an engine steps few numbers of them."""
 
     @abstractmethod
     def encode(self, context: Tensor) -> State:

@@ -40,12 +40,12 @@ class _BothWays:
         half, states = self._half, self._states
         both = torch.empty(rows.count, 2 * half)
         for backwards, gru in enumerate(self._grus):
-            given = gru.given(rows.codes(gru.given.inputs))
+            given = gru.given(rows)
             states.take(contexts)
             state = torch.zeros(contexts, half)
             loops.codes_of(state.data_ptr(), states.codes_at, states.peaks, contexts, half)
             for step in range(longest):
-                carried = gru.carried(states.codes(half))
+                carried = gru.carried(states)
                 carry_contexts(
                     given.data_ptr(),
                     rows.peaks,
@@ -78,10 +78,10 @@ class _Carrying:
     def __call__(self, rows: Rows, state: Tensor, following: Norm) -> None:
         """Bring `state` [B, D] forward in place, go on from this layer's codes to the norm that follows."""
         width, states = state.shape[1], self._states
-        given = self._gru.given(rows.codes(width))
+        given = self._gru.given(rows)
         states.take(rows.count)
         loops.codes_of(state.data_ptr(), states.codes_at, states.peaks, rows.count, width)
-        carried = self._gru.carried(states.codes(width))
+        carried = self._gru.carried(states)
         carry_lanes(
             given.data_ptr(),
             rows.peaks,

@@ -30,21 +30,29 @@ class Rows:
 
     def take(self, count: int) -> None:
         """Make the rows R = count from now on."""
-        self.count = count
-        if count > self._most:
-            self._most = count
-            self._x, self._peaks = torch.empty(count * self._width), torch.empty(count)
-            self._codes = torch.empty(count * self._widest, dtype=torch.uint8)
+        self.count, most = count, _rounded(count)
+        if most > self._most:
+            self._most = most
+            self._x, self._peaks = torch.empty(most * self._width), torch.empty(most)
+            self._codes = torch.empty(most * self._widest, dtype=torch.uint8)
             self._views.clear()
             self.x, self.peaks, self.codes_at = self._x.data_ptr(), self._peaks.data_ptr(), self._codes.data_ptr()
 
     def codes(self, width: int) -> Tensor:
-        """Return the codes as [R, width] (uint8)."""
-        key = self.count, width
-        view = self._views.get(key)
+        """Return the codes as [R or some more, width] (uint8); in those behind the last row stands anything."""
+        count = _rounded(self.count)
+        view = self._views.get((count, width))
         if view is None:
-            view = self._views[key] = self._codes[: self.count * width].view(self.count, width)
+            view = self._views[count, width] = self._codes[: count * width].view(count, width)
         return view
+
+
+def _rounded(count: int) -> int:
+    """Return a number of rows that is not smaller, of few: the library prepares for .2 ms for a number new to it."""
+    step = 4
+    while count > 16 * step:
+        step *= 2
+    return -(-count // step) * step
 
 
 class Product:
@@ -57,13 +65,12 @@ class Product:
         self.outputs, self.inputs = self._packed.codes.shape
         self.bias = layer.bias.data_ptr()
 
-    def __call__(self, codes: Tensor) -> Tensor:
-        """Return codes [R, N] times the weights [R, K] (float32)."""
-        rows = len(codes)
-        if rows * self.outputs * self.inputs > _FEW:
-            return self._packed.multiply(codes)
-        out = torch.empty(rows, self.outputs)
-        loops.product(codes.data_ptr(), self._weight, self._scale, out.data_ptr(), rows, self.outputs, self.inputs)
+    def __call__(self, rows: Rows) -> Tensor:
+        """Return the codes [R, N] times the weights [R or some more, K] (float32)."""
+        if rows.count * self.outputs * self.inputs > _FEW:
+            return self._packed.multiply(rows.codes(self.inputs))
+        out = torch.empty(rows.count, self.outputs)
+        loops.product(rows.codes_at, self._weight, self._scale, out.data_ptr(), rows.count, self.outputs, self.inputs)
         return out
 
 
@@ -88,7 +95,7 @@ class Adding:
 
     def __call__(self, rows: Rows, following: Norm) -> None:
         """Add the product of the codes to x and code the norm that follows."""
-        added = self._product(rows.codes(self._product.inputs))
+        added = self._product(rows)
         loops.add_norm(
             rows.x,
             added.data_ptr(),
@@ -113,7 +120,7 @@ class FusedFeedForward:
 
     def __call__(self, rows: Rows, following: Norm) -> None:
         """Go on from the codes of this layer's norm to those of the one that follows."""
-        inner = self._expand(rows.codes(self._expand.inputs))
+        inner = self._expand(rows)
         loops.activate(inner.data_ptr(), self._expand.bias, rows.codes_at, rows.peaks, rows.count, self.inner)
         self._contract(rows, following)
 
@@ -129,7 +136,7 @@ class FusedCross:
 
     def __call__(self, rows: Rows, keys: Tensor, values: Tensor, mask: Tensor, following: Norm) -> None:
         """Go on from the codes of this layer's norm to those of the one that follows."""
-        query = self._query(rows.codes(self._query.inputs))
+        query = self._query(rows)
         attention.look_at_context(
             query.data_ptr(),
             self._query.bias,
@@ -150,7 +157,7 @@ class FusedCross:
 
     def remember(self, rows: Rows, starts: Tensor, longest: int) -> tuple[Tensor, Tensor]:
         """Return keys and values [B, H, S, D/H] (bfloat16) of contexts, whose coded rows begin at `starts` [B + 1]."""
-        both = self._key_value(rows.codes(self._key_value.inputs))
+        both = self._key_value(rows)
         contexts, width = len(starts) - 1, self._query.outputs
         keys = torch.zeros(contexts, self._heads, longest, width // self._heads, dtype=torch.bfloat16)
         values = torch.zeros_like(keys)
@@ -177,7 +184,7 @@ class Projection:
 
     def __call__(self, rows: Rows) -> Tensor:
         """Return what the layer makes of the coded rows [R, K] (float32)."""
-        out = self._product(rows.codes(self._product.inputs))
+        out = self._product(rows)[: rows.count]
         loops.finish(out.data_ptr(), self._product.bias, rows.peaks, rows.count, self._product.outputs)
         return out
 

@@ -30,7 +30,7 @@ class _Attention:
 
     def around(self, rows: Rows, starts: Tensor, following: Norm) -> None:
         """Let the rows of each context look at each other."""
-        product = self._product(rows.codes(self._width))
+        product = self._product(rows)
         look_around(
             product.data_ptr(),
             self._product.bias,
@@ -45,7 +45,7 @@ class _Attention:
 
     def back(self, rows: Rows, keys: Tensor, values: Tensor, position: Tensor, following: Norm) -> None:
         """Let each lane look at what it has written, and put this token into its cache."""
-        product = self._product(rows.codes(self._width))
+        product = self._product(rows)
         look_back(
             product.data_ptr(),
             self._product.bias,

@@ -26,7 +26,7 @@ pytest.importorskip("numba")
 
 from chatbot.engine.fused import arithmetic, drawing
 from chatbot.engine.fused.compiling import array, compiled
-from chatbot.engine.fused.rows import Product
+from chatbot.engine.fused.rows import Product, Rows
 
 VOCABULARY = 300
 REPLY_TOKENS = 12
@@ -103,10 +103,24 @@ def test_a_product_comes_out_the_same_here_and_in_the_library() -> None:
     for outputs, inputs in ((200, 256), (64, 48), (33, 2048), (1, 1)):
         layer = Int8Linear(torch.randn(outputs, inputs) * torch.logspace(-3, 3, outputs)[:, None], None)
         product = Product(layer)
-        for rows in (1, 2, 7):
-            codes = torch.randint(1, 256, (rows, inputs), dtype=torch.uint8)
+        for count in (1, 2, 7, 65):
+            rows = Rows(1, inputs)
+            rows.take(count)
+            codes = rows.codes(inputs)
+            codes.random_(1, 256)
             codes[0] = 255  # the greatest sum there is
-            assert product(codes).equal(layer.packed.multiply(codes))
+            assert product(rows)[:count].equal(layer.packed.multiply(codes[:count].clone()))
+
+
+def test_products_are_of_few_shapes_and_little_is_wasted() -> None:
+    counts = range(1, 1025)
+    rows = Rows(8, 8)
+    shapes = []
+    for count in counts:
+        rows.take(count)
+        shapes.append(len(rows.codes(8)))
+    assert all(count <= shape <= max(count + 3, count * 9 / 8) for count, shape in zip(counts, shapes, strict=True))
+    assert len(set(shapes)) < 60
 
 
 @pytest.mark.parametrize(
