@@ -109,8 +109,13 @@ class Answering:
         due = bool(step.written) and self._due()
         for written in step.written:
             job = self._jobs[written.key]
-            self._read(job, written, due, events)
-            touched[job.key] = job
+            reply = job.replies[written.reply]
+            reply.tokens.append(written.token)
+            if written.odds is not None:
+                reply.logprobs += self._logprobs((written.token,), (written.odds,))
+            if (due or not reply.begun or job.request.stop) and written.token != TURN:
+                self._read(job, written.reply, events)
+                touched[job.key] = job
         for finished in step.finished:
             job = self._jobs[finished.key]
             self._take(job, finished, events)
@@ -128,16 +133,12 @@ class Answering:
             self._told = now
         return due
 
-    def _read(self, job: _Job, written: Written, due: bool, events: list[Event]) -> None:
-        reply = job.replies[written.reply]
-        reply.tokens.append(written.token)
-        reply.logprobs += self._logprobs((written.token,), (written.odds,))
-        if written.token == TURN:
-            return
-        if job.request.stop or due or not reply.begun:
-            self._tell(job, written.reply, self._text(reply), events)
+    def _read(self, job: _Job, choice: int, events: list[Event]) -> None:
+        """Tell how a reply goes on, and end it where a stop has come."""
+        reply = job.replies[choice]
+        self._tell(job, choice, self._text(reply), events)
         if reply.text.stopped:
-            self._engine.end(job.key, written.reply)
+            self._engine.end(job.key, choice)
             reply.done = reply.ended = True
 
     def _take(self, job: _Job, finished: Finished, events: list[Event]) -> None:
@@ -163,12 +164,12 @@ class Answering:
             events.append(Delta(job.key, choice, delta, logprobs))
             reply.told, reply.begun = len(reply.logprobs), True
 
-    def _logprobs(self, tokens: Sequence[int], odds: Sequence[TokenOdds | None]) -> list[TokenLogprob]:
+    def _logprobs(self, tokens: Sequence[int], odds: Sequence[TokenOdds]) -> list[TokenLogprob]:
         piece = self._bundle.tokenizer.piece
         return [
             TokenLogprob(piece(token), one.logprob, tuple((piece(other), value) for other, value in one.likeliest))
             for token, one in zip(tokens, odds, strict=False)  # none at all where nobody asked for them
-            if one is not None and token != TURN
+            if token != TURN
         ]
 
     def _conclude(self, jobs: Sequence[_Job], events: list[Event]) -> None:
