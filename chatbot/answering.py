@@ -15,7 +15,7 @@ from torch import Tensor
 from chatbot.bundle import Bundle
 from chatbot.cleaning import clean_turn
 from chatbot.decoding import derive_seeds, with_limit
-from chatbot.engine.engine import Engine, Finished, TokenOdds, Work, Written, pad
+from chatbot.engine.engine import Engine, Finished, TokenOdds, Work, pad
 from chatbot.fault_report import name_fault
 from chatbot.messages import Delta, Ended, Event, Failed
 from chatbot.reply_text import ReplyText

@@ -176,6 +176,30 @@ def test_newcomers_are_encoded_in_groups_and_nobody_waits_long() -> None:
     assert engine.writing == 5  # three are a group
 
 
+def test_in_a_crowd_newcomers_wait_for_more_of_their_kind() -> None:
+    engine = Engine(table_generator(), 1, lanes=64)
+    slow = with_limit(Decoding(min_tokens=10), 10)
+    keys = iter(range(100))
+
+    def submit(count: int) -> None:
+        for _ in range(count):
+            engine.submit(Work(next(keys), [0], slow, [0]))
+
+    submit(33)
+    for _ in range(3):
+        engine.step()
+    assert engine.writing == 33
+    submit(3)
+    writing = []
+    for _ in range(3):
+        engine.step()
+        writing.append(engine.writing)
+    assert writing == [33, 33, 36]
+    submit(6)
+    engine.step()
+    assert engine.writing == 42  # six are a group
+
+
 def test_a_watched_reply_is_told_token_by_token_and_can_be_ended() -> None:
     model = table_generator()
     engine = Engine(model, 1, lanes=4)
