@@ -186,7 +186,7 @@ def test_in_a_crowd_newcomers_wait_for_more_of_their_kind() -> None:
             engine.submit(Work(next(keys), [0], slow, [0]))
 
     submit(33)
-    for _ in range(3):
+    for _ in range(4):
         engine.step()
     assert engine.writing == 33
     submit(3)
