@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.chat.tables import Context, Response, System
 from app.database import Table, insert_all_if_absent, now
 
-Key = TypeVar("Key", str, tuple[str, str, str])
+_Key = TypeVar("_Key", str, tuple[str, str, str])
 
 
 def sha256_of(value: object) -> str:
@@ -57,9 +57,9 @@ def contexts(session: Session, histories: Sequence[list[dict[str, str]]]) -> lis
 def _ids_of(
     session: Session,
     table: type[Table],
-    keys: Sequence[Key],
-    find: Callable[[Session, Sequence[Key]], dict[Key, int]],
-    row: Callable[[Key], dict[str, Any]],
+    keys: Sequence[_Key],
+    find: Callable[[Session, Sequence[_Key]], dict[_Key, int]],
+    row: Callable[[_Key], dict[str, Any]],
 ) -> list[int]:
     """Return the ids of the rows with these unique keys, of which those that are not there yet are stored."""
     # Sorted: two calls that store the same rows in different orders would wait for each other without end.
