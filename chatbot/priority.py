@@ -10,15 +10,17 @@ def give_way() -> None:
     Each piece of a stream wakes somebody. An engine that computes on the same cores was interrupted 1,200 times a
     second for it, and wrote 7 % fewer replies. A core that is free is taken at once, as always.
     """
-    _schedule("SCHED_BATCH")
+    _change("SCHED_OTHER", "SCHED_BATCH")
 
 
 def take_precedence() -> None:
     """Undo what the process that started this one did by `give_way`."""
-    _schedule("SCHED_OTHER")
+    _change("SCHED_BATCH", "SCHED_OTHER")
 
 
-def _schedule(policy: str) -> None:
-    if hasattr(os, policy):
+def _change(before: str, after: str) -> None:
+    """Go from one of the scheduler's policies to another; who was started by yet another one keeps it."""
+    if hasattr(os, after):
         with suppress(OSError):  # forbidden by a container's rules
-            os.sched_setscheduler(0, getattr(os, policy), os.sched_param(0))
+            if os.sched_getscheduler(0) == getattr(os, before):
+                os.sched_setscheduler(0, getattr(os, after), os.sched_param(0))

@@ -27,6 +27,14 @@ def test_who_gives_way_does_not_make_its_children_do_so() -> None:
     assert done.stdout.split() == ["True"] * 3
 
 
+def test_who_was_started_as_idle_stays_so() -> None:
+    program = "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); "
+    program += "from chatbot.priority import give_way, take_precedence; give_way(); take_precedence(); "
+    program += "print(os.sched_getscheduler(0) == os.SCHED_IDLE)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]
+
+
 def test_where_it_is_forbidden_all_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     from chatbot.priority import give_way
 
