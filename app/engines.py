@@ -68,8 +68,7 @@ class ThreadEngine:
     def put(self, orders: Sequence[Order]) -> None:
         """Give orders."""
         if self._worker is not None:
-            for order in orders:
-                self._worker.put(order)
+            self._worker.put(*orders)
 
     def kill(self) -> None:
         """Do nothing: a thread cannot be ended from outside."""

@@ -357,7 +357,8 @@ class Generation:
             self._order(seat, Begin(held.key, held.model, held.request, held.stream is not None))
 
     def _order(self, seat: _Seat, order: Order) -> None:
-        if not seat.orders and self._loop is not None:
+        assert self._loop is not None
+        if not seat.orders:
             self._loop.call_soon(self._hand_over, seat)
         seat.orders.append(order)
 

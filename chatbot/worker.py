@@ -121,9 +121,10 @@ class Worker:
         self._owners: dict[int, ReplyBot] = {}
         self._orders: queue.SimpleQueue[Order | _Reloaded] = queue.SimpleQueue()
 
-    def put(self, order: Order) -> None:
-        """Let `order` be carried out before the next step; may be called from any thread."""
-        self._orders.put(order)
+    def put(self, *orders: Order) -> None:
+        """Let `orders` be carried out before the next step; may be called from any thread."""
+        for order in orders:
+            self._orders.put(order)
 
     def run(self) -> None:
         """Work until told to stop."""
@@ -283,8 +284,7 @@ def main(arguments: Sequence[str]) -> None:
     def listen() -> None:
         try:
             while True:
-                for order in connection.recv():
-                    worker.put(order)
+                worker.put(*connection.recv())
         except (EOFError, OSError):  # whoever started us is gone
             worker.put(Stop())
 

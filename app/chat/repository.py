@@ -25,22 +25,23 @@ def checkpoints(session: Session, systems: Sequence[tuple[str, str, Mapping[str,
 
     Those not seen before are stored.
     """
-    keys = [(name, weights_sha256, sha256_of(decoding)) for name, weights_sha256, decoding in systems]
-    decodings = {key: dict(system[2]) for key, system in zip(keys, systems, strict=True)}
-
-    def row(key: tuple[str, str, str]) -> dict[str, Any]:
-        return {**_unique(key), "kind": "checkpoint", "decoding": decodings[key], "created_at": now()}
-
-    return _ids_of(session, System, keys, _system_ids, row)
+    return _systems(session, "checkpoint", systems)
 
 
 def system_without_weights(session: Session, kind: str, name: str) -> int:
     """Return the id of the human or baseline called `name`, storing it at first sight."""
+    return _systems(session, kind, [(name, "", {})])[0]
+
+
+def _systems(session: Session, kind: str, systems: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[int]:
+    keys = [(name, weights_sha256, sha256_of(decoding)) for name, weights_sha256, decoding in systems]
+    decodings = {key: dict(system[2]) for key, system in zip(keys, systems, strict=True)}
 
     def row(key: tuple[str, str, str]) -> dict[str, Any]:
-        return {**_unique(key), "kind": kind, "decoding": {}, "created_at": now()}
+        unique = zip(("name", "weights_sha256", "decoding_sha256"), key, strict=True)
+        return {**dict(unique), "kind": kind, "decoding": decodings[key], "created_at": now()}
 
-    return _ids_of(session, System, [(name, "", sha256_of({}))], _system_ids, row)[0]
+    return _ids_of(session, System, keys, _system_ids, row)
 
 
 def contexts(session: Session, histories: Sequence[list[dict[str, str]]]) -> list[int]:
@@ -70,10 +71,6 @@ def _ids_of(
         insert_all_if_absent(session, table, [row(key) for key in missing])
         ids |= find(session, missing)
     return [ids[key] for key in keys]
-
-
-def _unique(key: tuple[str, str, str]) -> dict[str, str]:
-    return dict(zip(("name", "weights_sha256", "decoding_sha256"), key, strict=True))
 
 
 def _system_ids(session: Session, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], int]:

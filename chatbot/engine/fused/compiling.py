@@ -15,9 +15,9 @@ from numba.extending import intrinsic
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Sums may be added up in lanes of a register, always in the same order. Numbers that are none stay so.
-_FREEDOMS: Final = {"reassoc", "contract", "nsz", "arcp"}
+FREEDOMS: Final = ("reassoc", "contract", "nsz", "arcp")
 # Dividing by zero gives no exception: looking for it would keep loops out of the registers.
-_OPTIONS: Final[dict[str, Any]] = {"fastmath": _FREEDOMS, "error_model": "numpy"}
+_OPTIONS: Final[dict[str, Any]] = {"fastmath": set(FREEDOMS), "error_model": "numpy"}
 
 
 def compiled(function: Function) -> Function:

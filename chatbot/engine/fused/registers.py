@@ -13,9 +13,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from chatbot.engine.fused.compiling import FREEDOMS
+
 _WIDTH: Final = 16
 """Numbers of a register of 512 bits; where registers are narrower, one is made of several."""
-_FREEDOMS: Final = ("reassoc", "contract", "nsz")
 _ADDRESS: Final = ir.IntType(64)
 _INT: Final = ir.IntType(32)
 _FLOAT: Final = ir.FloatType()
@@ -159,12 +160,12 @@ def _nothing(builder: Any) -> Any:
 
 
 def _add_product(builder: Any, total: Any, left: Any, right: Any) -> None:
-    product = builder.fmul(left, right, flags=_FREEDOMS)
-    builder.store(builder.fadd(builder.load(total), product, flags=_FREEDOMS), total)
+    product = builder.fmul(left, right, flags=FREEDOMS)
+    builder.store(builder.fadd(builder.load(total), product, flags=FREEDOMS), total)
 
 
 def _sum(builder: Any, register: Any) -> Any:
-    return _call(builder, "vector.reduce.fadd.v16f32", _FLOAT, (_FLOAT(0.0), register), fastmath=_FREEDOMS)
+    return _call(builder, "vector.reduce.fadd.v16f32", _FLOAT, (_FLOAT(0.0), register), fastmath=FREEDOMS)
 
 
 def _shift(operation: Any, register: Any) -> Any:

@@ -24,15 +24,15 @@ class Rows:
         """Have codes of at most `widest` numbers a row."""
         self._width, self._widest = width, widest
         self._most = 0
-        self.count = 0
+        self.count = self._rounded = 0
         self._x = self._codes = self._peaks = torch.empty(0)
         self._views: dict[tuple[int, int], Tensor] = {}
 
     def take(self, count: int) -> None:
         """Make the rows R = count from now on."""
-        self.count, most = count, _rounded(count)
-        if most > self._most:
-            self._most = most
+        self.count, self._rounded = count, _rounded_up(count)
+        if self._rounded > self._most:
+            self._most = most = self._rounded
             self._x, self._peaks = torch.empty(most * self._width), torch.empty(most)
             self._codes = torch.empty(most * self._widest, dtype=torch.uint8)
             self._views.clear()
@@ -40,14 +40,14 @@ class Rows:
 
     def codes(self, width: int) -> Tensor:
         """Return the codes as [R or some more, width] (uint8); in those behind the last row stands anything."""
-        count = _rounded(self.count)
-        view = self._views.get((count, width))
+        key = self._rounded, width
+        view = self._views.get(key)
         if view is None:
-            view = self._views[count, width] = self._codes[: count * width].view(count, width)
+            view = self._views[key] = self._codes[: self._rounded * width].view(key)
         return view
 
 
-def _rounded(count: int) -> int:
+def _rounded_up(count: int) -> int:
     """Return a number of rows that is not smaller, of few: the library prepares for .2 ms for a number new to it."""
     step = 4
     while count > 16 * step:
