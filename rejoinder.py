@@ -32,7 +32,10 @@ app.add_typer(keys, name="keys")
 def prepare(
     sources: Annotated[
         list[str],
-        typer.Argument(help="Files or directories of dialogues, or `chitchat` (the packaged English corpus)."),
+        typer.Argument(
+            help="Files or directories of dialogues, or what is packaged: `chitchat` (real, English), `everyday-en`, "
+            "`everyday-zh` (written by a language model)."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Directory to write the prepared dataset to.")],
     format: Annotated[  # noqa: A002 - the option's name is what users type

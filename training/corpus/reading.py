@@ -99,7 +99,7 @@ class Reading:
         self._limited += split is None or split == TRAIN
         self.sizes.append(sum(len(turn.encode("utf-8")) for turn in clean.turns))
         self.joined_messages += clean.joined_messages
-        self.licenses[record.license or options.license or UNKNOWN_LICENSE] += 1
+        self.licenses[record.license or file.license or options.license or UNKNOWN_LICENSE] += 1
         self.origins[record.origin or file.name] += 1
         for kind, count in (("system messages", record.system_messages), ("empty messages", clean.empty_messages)):
             if count:

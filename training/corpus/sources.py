@@ -12,6 +12,8 @@ from training.corpus.errors import CorpusError
 from training.corpus.layout import SPLITS, TEST, TRAIN, VALID
 
 CHITCHAT: Final = "chitchat"
+EVERYDAY: Final = {"everyday-en": "en.txt", "everyday-zh": "zh.txt"}
+"""The everyday conversations that were written for this project, by the word that stands for each language's."""
 SUFFIXES: Final = {".jsonl": "jsonl", ".csv": "csv", ".tsv": "tsv", ".txt": "text"}
 """File suffix (each also with .gz after it) and the format that `auto` takes it for."""
 FORMATS: Final = ("auto", *SUFFIXES.values(), CHITCHAT)
@@ -36,10 +38,12 @@ class SourceFile:
     name: str
     format: str
     split: str | None = None
+    license: str | None = None
+    """Licence of the whole file, where it is known and the file's dialogues do not name theirs."""
 
 
 def resolve(sources: Sequence[str], form: str = "auto") -> list[SourceFile]:
-    """Return the files that `sources` (files, directories, or the word "chitchat") stand for, in reading order.
+    """Return the files that `sources` (files, directories, or the words for what is packaged) stand for, in order.
 
     A directory stands for its own files, not for its sub-directories'. Where one of them is named for the training
     split and another for validation or test (`train.jsonl.gz`, `valid.jsonl.gz`), the names give the splits, and test
@@ -49,7 +53,7 @@ def resolve(sources: Sequence[str], form: str = "auto") -> list[SourceFile]:
     if form not in FORMATS:
         raise CorpusError(f"unknown format {form!r}: expected one of {', '.join(FORMATS)}")
     if not sources:
-        raise CorpusError("no source: expected files, directories or the word chitchat")
+        raise CorpusError(f"no source: expected files, directories, {CHITCHAT}, {' or '.join(EVERYDAY)}")
     found: list[SourceFile] = []
     for source in sources:
         path = Path(source)
@@ -59,6 +63,9 @@ def resolve(sources: Sequence[str], form: str = "auto") -> list[SourceFile]:
             raise CorpusError(f"{source}: cannot be read ({error.strerror or error})") from None
         if form == CHITCHAT or (form == "auto" and source == CHITCHAT):
             found.append(_chitchat(source))
+        elif form == "auto" and source in EVERYDAY:
+            path = Path(str(files("training.corpus") / "everyday" / EVERYDAY[source]))
+            found.append(SourceFile(path, source, "text", license="CC0-1.0"))
         elif is_directory:
             found.extend(_directory(path, form))
         elif not exists:
