@@ -55,7 +55,7 @@ class Summary:
 
 
 def prepare(sources: Sequence[str], options: PrepareOptions, progress: Progress | None = None) -> Summary:
-    """Prepare a dataset at `options.out` from files, directories or the word "chitchat".
+    """Prepare a dataset at `options.out` from files, directories or the words for what is packaged.
 
     The same input gives the same files, byte for byte. Of two dialogues with the same turns the first is kept.
     Raises CorpusError when a source, a column or an option is wrong, too many records cannot be used, or nothing is

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from training.corpus.tables import TableColumns
 ROOT = Path(__file__).parents[3]
 
 
+@cache
 def conversations(word: str) -> list[list[str]]:
     """Return the turns of each conversation."""
     (file,) = resolve([word])
