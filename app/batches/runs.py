@@ -10,6 +10,7 @@ import math
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -64,6 +65,10 @@ class BatchRuns:
         self._loop = asyncio.get_running_loop()
         self._seen: dict[str, tuple[int, float]] = {}
         """The count of each other replica, and since when it stands there."""
+        self._at_work: Counter[str] = Counter()
+        """Batches that are being worked at in this process."""
+        self._dropped: set[str] = set()
+        """Those of ours that nobody was at when we last looked."""
         self._watching = asyncio.create_task(self._watch())
 
     async def begin(self, batch_id: str) -> None:
@@ -138,7 +143,7 @@ class BatchRuns:
                 DBOS.resume_workflows([one.workflow_id for one in pending], queue_name=_QUEUE)
 
     async def _begin_forgotten(self, unfinished: Sequence[str]) -> None:
-        """Begin the batches that no workflow works at, and give up those whose workflow failed."""
+        """Begin the batches that no workflow works at, go on with dropped ones, give up those whose workflow failed."""
         from dbos import DBOS
 
         if not unfinished:
@@ -148,8 +153,17 @@ class BatchRuns:
         )
         known = {one.workflow_id: one.status for one in found}
         living = await self._database.read(repository.replicas)
-        strays = [one.workflow_id for one in found if one.status == "PENDING" and one.executor_id not in living]
-        if strays:  # of one that nobody ever saw, as after a table was restored
+        pending = [one for one in found if one.status == "PENDING"]
+        # Of one that nobody ever saw, as after a table was restored.
+        strays = [one.workflow_id for one in pending if one.executor_id not in living]
+        # Twice, since one that was only just claimed is not at work yet.
+        idle = {
+            one.workflow_id for one in pending if one.executor_id == self._id and not self._at_work[one.workflow_id]
+        }
+        strays += idle & self._dropped
+        self._dropped = idle.difference(strays)
+        if strays:
+            log.warning("batches: nobody is at %d of them; they are gone on with", len(strays))
             await asyncio.to_thread(DBOS.resume_workflows, strays, queue_name=_QUEUE)
         await self._enqueue([batch_id for batch_id in unfinished if batch_id not in known])
         for batch_id, status in known.items():
@@ -192,7 +206,7 @@ class BatchRuns:
         if sa.make_url(self._url).get_backend_name() == "sqlite":
             books: dict[str, Any] = {"system_database_url": f"sqlite:///{self._books}"}  # beside our own file
         else:  # in a schema of its own. Given a URL, DBOS would look for the database through another one, `postgres`.
-            self._engine = open_engine(self._url)
+            self._engine = open_patient_engine(self._url)
             url = self._engine.url.render_as_string(hide_password=False)
             books = {"system_database_url": url, "system_database_engine": self._engine}
         config: Any = {
@@ -208,16 +222,17 @@ class BatchRuns:
 
         @DBOS.workflow(name="run")
         async def run(batch_id: str) -> None:
-            starts = await self._step("read", self._work.read, batch_id)
-            abreast = asyncio.Semaphore(self._abreast)
-
-            async def answer(start: int, number: int) -> None:
-                # Served in the order in which they came, so the steps have the same numbers when this is run again.
-                async with abreast:
-                    await self._step("answer", self._work.answer, batch_id, start, number)
-
-            await asyncio.gather(*(answer(start, number) for start, number in starts))
-            await self._step("finish", self._work.finish, batch_id)
+            self._at_work[batch_id] += 1
+            try:
+                await self._work_through(batch_id)
+            except SQLAlchemyError as error:
+                # DBOS could not write down what was done. It would now write that the batch failed, or fail at that too
+                # and leave it for ever as one that is being worked at. So this ends without a result, and the watch has
+                # it gone on with.
+                log.warning("batches: a step of %s could not be written down (%s)", batch_id, type(error).__name__)
+                raise asyncio.CancelledError from error
+            finally:
+                self._at_work[batch_id] -= 1
 
         DBOS.launch()
         DBOS.register_queue(_QUEUE, worker_concurrency=_BATCHES, polling_interval_sec=0.25, on_conflict="always_update")
@@ -233,6 +248,23 @@ class BatchRuns:
         if self._engine is not None:
             self._engine.dispose()
 
+    async def _work_through(self, batch_id: str) -> None:
+        starts = await self._step("read", self._work.read, batch_id)
+        abreast = asyncio.Semaphore(self._abreast)
+
+        async def answer(start: int, number: int) -> None:
+            # Served in the order in which they came, so the steps have the same numbers when this is run again.
+            async with abreast:
+                await self._step("answer", self._work.answer, batch_id, start, number)
+
+        answers = [asyncio.ensure_future(answer(start, number)) for start, number in starts]
+        try:
+            await asyncio.gather(*answers)
+        finally:
+            for one in answers:
+                one.cancel()
+        await self._step("finish", self._work.finish, batch_id)
+
     async def _step(self, name: str, work: Callable[..., Coroutine[Any, Any, T]], *arguments: object) -> T:
         """Return what `work` returns on the service's own event loop, written down as a step that is done."""
         from dbos import DBOS
@@ -242,3 +274,19 @@ class BatchRuns:
 
         options: Any = {**_STEP, "name": name}
         return await DBOS.run_step_async(options, on_our_loop)
+
+
+def open_patient_engine(url: str) -> sa.Engine:
+    """Return an engine with which DBOS waits for a server that is away.
+
+    It tells that from other faults by the driver's words, and does not know all of them: without a server's socket it
+    would fail what it is at.
+    """
+    engine = open_engine(url)
+
+    @sa.event.listens_for(engine, "handle_error")
+    def know_as_away(context: sa.ExceptionContext) -> None:
+        if context.connection is None:
+            context.is_disconnect = True
+
+    return engine

@@ -11,7 +11,9 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
+from sqlalchemy.exc import OperationalError
 
+from app.batches.runs import open_patient_engine
 from app.settings import Settings
 from tests.app.conftest import Serving
 from tests.app.fakes import FakeBot, app_of
@@ -284,3 +286,35 @@ def test_a_service_that_stops_half_way_goes_on_when_it_is_started_again(
         assert [row["response"]["body"]["choices"][0]["message"]["content"] for row in found] == [
             f"hello {i}, {i + 1}/0" for i in range(300)
         ]
+
+
+def test_a_step_that_cannot_be_written_down_is_gone_on_with(
+    serve: Serving, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DBOS tries to write down the fault, too, and gives up when it cannot."""
+    from dbos._sys_db import SystemDatabase
+
+    record = SystemDatabase.record_operation_result
+    lost = ["finish", "finish", "answer", "answer", "read", "read"]
+
+    def fail(books: SystemDatabase, result: Any, **more: Any) -> None:
+        if lost and result["function_name"] == lost[-1]:
+            lost.pop()
+            raise OperationalError("insert", None, Exception("no words that it knows"))
+        record(books, result, **more)
+
+    monkeypatch.setattr(SystemDatabase, "record_operation_result", fail)
+    settings = Settings(state=tmp_path, database_url=database_url, takeover_seconds=1, batch_size=16)
+    with client_of(serve(app_of(settings, FakeBot()))) as client:
+        done = until(client, begin(client, [request(str(i)) for i in range(200)]).id, "completed")
+        assert [row["custom_id"] for row in rows(client, done.output_file_id)] == [str(i) for i in range(200)]
+    assert not lost
+
+
+def test_the_books_wait_for_a_server_that_has_no_socket(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    from dbos._utils import retriable_postgres_exception
+
+    with pytest.raises(OperationalError) as needed:
+        open_patient_engine(f"postgresql://nobody@/nothing?host={tmp_path}").connect()
+    assert retriable_postgres_exception(needed.value)
