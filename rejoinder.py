@@ -4,6 +4,7 @@ import errno
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,9 @@ import typer
 
 from app.keys.command_line import keys
 from app.studies.command_line import rater, study
+from chatbot.bundle_config import CONFIG, preferred_decoding, read_config
 from chatbot.errors import RejoinderError, RequestError
+from chatbot.request import Decoding
 
 app = typer.Typer(
     name="rejoinder",
@@ -26,6 +29,15 @@ app.add_typer(bench, name="bench")
 app.add_typer(study, name="study")
 app.add_typer(rater, name="rater")
 app.add_typer(keys, name="keys")
+
+_Temperature = Annotated[
+    float | None,
+    typer.Option(help="0 takes the likeliest token, 1 is the model's own distribution; else the bundle's, or 0.7."),
+]
+_Nucleus = Annotated[
+    float | None,
+    typer.Option(help="Nucleus: draw from the likeliest tokens that reach this mass; else the bundle's, or 1."),
+]
 
 
 @app.command()
@@ -164,10 +176,8 @@ def generate(
     best_of: Annotated[
         int | None, typer.Option(help="Candidates to draw; the n best by the discriminator are kept.")
     ] = None,
-    temperature: Annotated[
-        float, typer.Option(help="0 takes the likeliest token, 1 the model's own distribution.")
-    ] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Nucleus: draw from the likeliest tokens that reach this mass.")] = 1.0,
+    temperature: _Temperature = None,
+    top_p: _Nucleus = None,
     top_k: Annotated[int, typer.Option(help="Draw among the k likeliest tokens; 0 is off.")] = 0,
     max_tokens: Annotated[int | None, typer.Option(help="Longest reply, in tokens.")] = None,
     seed: Annotated[int, typer.Option(help="Line i is drawn with seed + i.")] = 0,
@@ -191,11 +201,11 @@ def generate(
     from chatbot.bot import Bot
     from chatbot.files import Answerer, answer_file
     from chatbot.progress import Display
-    from chatbot.request import Decoding, ReplyRequest
+    from chatbot.request import ReplyRequest
 
     if engine not in ("local", "ray"):
         raise RequestError(f"--engine is {engine!r}, expected local or ray")
-    decoding = Decoding(temperature=temperature, top_k=top_k, top_p=top_p, max_tokens=max_tokens)
+    decoding = replace(_drawn(model, temperature, top_p), top_k=top_k, max_tokens=max_tokens)
     template = ReplyRequest((), decoding, seed=seed, n=n, best_of=best_of)
 
     def load(precision: str) -> Answerer:
@@ -404,8 +414,8 @@ def chat(
     best_of: Annotated[
         int | None, typer.Option(help="Candidates to draw, of which the discriminator picks one; none is streamed.")
     ] = None,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Nucleus: draw from the likeliest tokens that reach this mass.")] = 1.0,
+    temperature: _Temperature = None,
+    top_p: _Nucleus = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest reply, in tokens.")] = None,
     seed: Annotated[int | None, typer.Option(help="Reply i is drawn with seed + i; drawn by default.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -420,10 +430,10 @@ def chat(
     import secrets
 
     from chatbot.bot import Bot
-    from chatbot.request import Decoding, ReplyRequest
+    from chatbot.request import ReplyRequest
     from chatbot.terminal import converse
 
-    decoding = Decoding(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+    decoding = replace(_drawn(bundle, temperature, top_p), max_tokens=max_tokens)
     chosen = secrets.randbelow(2**53) if seed is None else seed
     bot = Bot.load(bundle, device, precision=precision)
     at_screen = sys.stdin.isatty()
@@ -441,6 +451,26 @@ def chat(
         sys.stdout.flush()
 
     converse(bot, read(), write, ReplyRequest((), decoding, seed=chosen, best_of=best_of))
+
+
+@app.command()
+def prefer(
+    bundle: Annotated[Path, typer.Argument(help="Bundle: a directory with config.json.")],
+    temperature: _Temperature = None,
+    top_p: _Nucleus = None,
+) -> None:
+    """Say how a bundle's replies are drawn where nobody says otherwise: in chat, in generate and by the service.
+
+    What is not given stays as it is; without options this shows how it is. The service learns of it at its next reload.
+
+    Example: rejoinder prefer runs/support/bundle --temperature 0.7 --top-p 0.8
+    """
+    from chatbot.bundle_config import prefer_decoding
+
+    decoding = _drawn(bundle, temperature, top_p)
+    if temperature is not None or top_p is not None:
+        prefer_decoding(bundle, decoding)
+    typer.echo(f"{bundle}: temperature {decoding.temperature:g}, top_p {decoding.top_p:g}")
 
 
 @app.command()
@@ -633,6 +663,16 @@ def demo(
         for service in services:
             service.stop()
         raise
+
+
+def _drawn(bundle: Path, temperature: float | None, top_p: float | None) -> Decoding:
+    """Return how the bundle's replies are drawn, with what is asked for instead."""
+    preferred = preferred_decoding(read_config(bundle), bundle / CONFIG)
+    return replace(
+        preferred,
+        temperature=preferred.temperature if temperature is None else temperature,
+        top_p=preferred.top_p if top_p is None else top_p,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -45,6 +45,7 @@ class Bot:
         self.config = config
         self.card = bundle.card
         self.limits: Limits = bundle.limits
+        self.decoding = bundle.decoding
         self.has_discriminator = bundle.discriminator is not None
         self.device = device
         self._generator, self.precision = choose_precision(

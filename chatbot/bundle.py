@@ -7,7 +7,6 @@ Files are named with their sha256 in config.json, so a truncated or altered bund
 """
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -20,6 +19,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from chatbot.bundle_config import CONFIG as CONFIG
+from chatbot.bundle_config import FORMAT as FORMAT
+from chatbot.bundle_config import (
+    OWN_DIGEST,
+    check_config,
+    config_digest,
+    describe_decoding,
+    expect_keys,
+    expect_sizes,
+    preferred_decoding,
+    write_config,
+)
+from chatbot.bundle_config import Limits as Limits
+from chatbot.bundle_config import bundle_digest as bundle_digest
+from chatbot.bundle_config import read_config as read_config
 from chatbot.compact import compress, expand
 from chatbot.discriminator import Discriminator, PairDiscriminator
 from chatbot.errors import BundleError, TokenizerError
@@ -35,31 +49,14 @@ from chatbot.pretrained_bundle import (
     needs_language_model,
 )
 from chatbot.pretrained_discriminator import PretrainedDiscriminator
+from chatbot.request import Decoding
 from chatbot.tokenizer import Tokenizer
 
 AnyGenerator = Seq2SeqGenerator | PretrainedGenerator
 
-FORMAT: Final = 3
-"""The newest that is read. 1 is what was written before a config knew its own digest and weights could be compact; 3 is
-written for pretrained generators, which older versions of Rejoinder would not know."""
 _OWN_MAKE: Final = 2
-CONFIG: Final = "config.json"
 CARD: Final = "README.md"
 WEIGHTS: Final = ("generator.safetensors", "discriminator.safetensors")
-_KEYS: Final = {"format", "vocabulary_size", "limits", "generator", "discriminator", "info", "files"}
-_OWN_DIGEST: Final = "sha256"
-"""Of config.json itself; what was written before there was one is read without."""
-_LARGEST: Final = 2**20
-_DEEPEST: Final = 256
-"""No model has larger sizes or more layers: a config that says so is damaged, or means to keep the machine busy."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Say how long contexts and replies may be, in tokens, the ends of turns counted."""
-
-    context_tokens: int
-    reply_tokens: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,8 @@ class Bundle:
     card: str = ""
     info: dict[str, Any] = field(default_factory=dict)
     """What made it: recipe, step, metrics. Read by people, never needed to answer."""
+    decoding: Decoding = field(default_factory=Decoding)
+    """How replies are drawn where a request does not say."""
 
 
 def save_bundle(bundle: Bundle, directory: Path, *, compact: bool = False) -> None:
@@ -122,9 +121,9 @@ def _save(bundle: Bundle, directory: Path, compact: bool) -> None:
                 for path in sorted(fresh.iterdir())
                 if path.name != CARD
             },
+            **describe_decoding(bundle.decoding),
         }
-        config[_OWN_DIGEST] = _config_digest(config)
-        (fresh / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_config(config, fresh)
         for path in fresh.iterdir():
             path.chmod(0o644)  # safetensors writes for its own user alone
         for path in (*fresh.iterdir(), fresh):
@@ -162,7 +161,8 @@ def load_bundle(directory: Path, device: torch.device | str = "cpu", sharing: An
 
 def _load(directory: Path, device: torch.device | str, sharing: object) -> Bundle:
     config = read_config(directory)
-    limits = _check_config(config, directory / CONFIG)
+    limits = check_config(config, directory / CONFIG)
+    decoding = preferred_decoding(config, directory / CONFIG)
     shared = sharing.language_model.digest if isinstance(sharing, PretrainedGenerator) else ""
     generator: AnyGenerator
     discriminator: PairDiscriminator | None
@@ -193,53 +193,11 @@ def _load(directory: Path, device: torch.device | str, sharing: object) -> Bundl
             _load_weights(model, directory / name, device, compact=config["format"] == _OWN_MAKE)
             model.eval()
     # Last, since what does not fit says more than that; this finds what fits and is not what was written.
-    if config.get(_OWN_DIGEST, digest := _config_digest(config)) != digest:
+    if config.get(OWN_DIGEST, digest := config_digest(config)) != digest:
         raise BundleError(f"{directory / CONFIG}: was altered (sha256 differs)")
     card = directory / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    return Bundle(generator, discriminator, tokenizer, limits, text, config["info"])
-
-
-def read_config(directory: Path) -> dict[str, Any]:
-    """Return the bundle's config.json without loading weights. Raises BundleError as `load_bundle` does."""
-    try:
-        if not directory.is_dir():
-            raise BundleError(f"{directory}: no such bundle (expected a directory with {CONFIG})")
-        _refuse_links(directory)
-        config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BundleError(f"{directory}: not a bundle, {CONFIG} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{directory / CONFIG}: cannot be read as JSON ({error})") from None
-    if not isinstance(config, dict) or type(config.get("format")) is not int:  # True is an int, too
-        raise BundleError(f"{directory / CONFIG}: names no format version")
-    if config["format"] > FORMAT:
-        raise BundleError(
-            f"{directory}: bundle format {config['format']}, this version of Rejoinder reads up to {FORMAT}; upgrade it"
-        )
-    if config["format"] < 1:
-        raise BundleError(f"{directory}: bundle format {config['format']}, expected 1 to {FORMAT}")
-    return config
-
-
-def _refuse_links(directory: Path) -> None:
-    """Refuse files that lie elsewhere: a bundle comes from others, and its card is shown to whoever asks."""
-    home = directory.resolve()  # the bundle itself may be linked to: whoever serves it chose so
-    for path in directory.rglob("*"):
-        if path.is_symlink() and not path.resolve().is_relative_to(home):
-            raise BundleError(f"{path}: is a link that leads out of the bundle, expected a file")
-
-
-def _config_digest(config: dict[str, Any]) -> str:
-    values = {key: value for key, value in config.items() if key != _OWN_DIGEST}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def bundle_digest(directory: Path) -> str:
-    """Return the sha256 (hex) that identifies the checkpoint: weights, tokenizer and shapes, but not the card."""
-    config = read_config(directory)
-    identity = {key: config.get(key) for key in ("format", "limits", "generator", "discriminator", "files")}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return Bundle(generator, discriminator, tokenizer, limits, text, config["info"], decoding)
 
 
 def _described(model: nn.Module | None) -> dict[str, Any] | None:
@@ -249,16 +207,6 @@ def _described(model: nn.Module | None) -> dict[str, Any] | None:
     if isinstance(model, PretrainedDiscriminator):
         return describe_pretrained_discriminator(model)
     return asdict(model.trunk.config) if isinstance(model, Seq2SeqGenerator | Discriminator) else None
-
-
-def _check_config(config: dict[str, Any], path: Path) -> Limits:
-    """Return the limits of a bundle whose config has all its parts. Raises BundleError."""
-    _expect_keys({key: value for key, value in config.items() if key != _OWN_DIGEST}, _KEYS, f"{path}: ")
-    _expect_keys(config["limits"], {f.name for f in fields(Limits)}, f"{path}: limits: ")
-    _expect_keys(config["info"], None, f"{path}: info: ")
-    _expect_sizes({"vocabulary_size": config["vocabulary_size"]}, f"{path}: ")
-    _expect_sizes(config["limits"], f"{path}: limits: ")
-    return Limits(**config["limits"])
 
 
 def _own_discriminator(config: dict[str, Any], path: Path, limits: Limits) -> Discriminator | None:
@@ -286,28 +234,13 @@ def _describe(config: dict[str, Any], path: Path, limits: Limits) -> tuple[Seq2S
 
 
 def _trunk_config(values: Any, where: str) -> TrunkConfig:
-    _expect_keys(values, {f.name for f in fields(TrunkConfig)}, where)
+    expect_keys(values, {f.name for f in fields(TrunkConfig)}, where)
     if values["architecture"] not in get_args(Architecture):
         raise BundleError(f"{where}architecture is {values['architecture']!r}, expected {get_args(Architecture)}")
     if type(values["dropout"]) not in (int, float) or not 0 <= values["dropout"] <= 1:
         raise BundleError(f"{where}dropout is {values['dropout']!r}, expected 0 to 1")
-    _expect_sizes({key: value for key, value in values.items() if key not in ("architecture", "dropout")}, where)
+    expect_sizes({key: value for key, value in values.items() if key not in ("architecture", "dropout")}, where)
     return TrunkConfig(**values)
-
-
-def _expect_keys(values: Any, known: set[str] | None, where: str) -> None:
-    if not isinstance(values, dict):
-        raise BundleError(f"{where}found {values!r:.80}, expected an object")
-    if known is not None and values.keys() != known:
-        missing, extra = sorted(known - values.keys()), sorted(values.keys() - known)
-        raise BundleError(f"{where}missing {missing}, not expected {extra}")
-
-
-def _expect_sizes(sizes: dict[str, Any], where: str) -> None:
-    for key, value in sizes.items():
-        least, most = int(key != "encoder_layers"), _DEEPEST if key.endswith("_layers") else _LARGEST
-        if type(value) is not int or not least <= value <= most:
-            raise BundleError(f"{where}{key} is {value!r:.80}, expected a whole number from {least} to {most}")
 
 
 def _check_files(directory: Path, config: dict[str, Any], shared: str = "") -> None:
@@ -315,7 +248,7 @@ def _check_files(directory: Path, config: dict[str, Any], shared: str = "") -> N
     expected = {"tokenizer.json", WEIGHTS[0], *([WEIGHTS[1]] if config["discriminator"] else [])}
     if needs_language_model(config["generator"], config["discriminator"]):
         expected.add(LANGUAGE_MODEL)
-    _expect_keys(config["files"], expected, f"{directory / CONFIG}: files: ")
+    expect_keys(config["files"], expected, f"{directory / CONFIG}: files: ")
     for name, digest in config["files"].items():
         path = directory / name
         if not path.is_file():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from chatbot.request import Answer, ReplyRequest, TokenLogprob
+from chatbot.request import Answer, Decoding, ReplyRequest, TokenLogprob
 
 
 class ReplyLimits(Protocol):
@@ -43,6 +43,8 @@ class ModelCard:
     device: str
     precision: str = "fp32"
     """How it computes: the same seed gives the same reply where digest and precision are the same."""
+    decoding: Decoding = field(default_factory=Decoding)
+    """How replies are drawn where a request does not say."""
 
 
 # To an engine

@@ -36,7 +36,7 @@ from chatbot.messages import (
 )
 from chatbot.models_directory import LoadedModel, load_models
 from chatbot.priority import take_precedence
-from chatbot.request import ReplyRequest
+from chatbot.request import Decoding, ReplyRequest
 
 log = logging.getLogger("chatbot.worker")  # its own name, where it is the program that runs, too
 
@@ -73,6 +73,10 @@ class ReplyBot(Protocol):
         """How it computes."""
 
     @property
+    def decoding(self) -> Decoding:
+        """How it draws where a request does not say."""
+
+    @property
     def busy(self) -> bool:
         """Whether a step would do anything."""
 
@@ -99,6 +103,7 @@ def card_of(bot: ReplyBot) -> ModelCard:
         has_discriminator=bot.has_discriminator,
         device=bot.device,
         precision=bot.precision,
+        decoding=bot.decoding,
     )
 
 

@@ -253,6 +253,13 @@ class ModelLimits(BaseModel):
     reply_tokens: int
 
 
+class PreferredDecoding(BaseModel):
+    """How a model draws its replies where a request does not say."""
+
+    temperature: float
+    top_p: float
+
+
 class ModelEntry(BaseModel):
     """A loaded model."""
 
@@ -265,6 +272,7 @@ class ModelEntry(BaseModel):
     precision: str
     discriminator: bool
     limits: ModelLimits
+    decoding: PreferredDecoding
     card: str
 
 

@@ -22,6 +22,7 @@ from app.chat.schemas import (
     ModelEntry,
     ModelLimits,
     ModelList,
+    PreferredDecoding,
     ReloadedModels,
     Replies,
     RepliesRequest,
@@ -352,7 +353,7 @@ class ChatService:
             del given["max_tokens"]  # a limit above the model's own is met by the model's own
         if "max_tokens" in given:  # one token leaves no room for the default of one word before the end token
             given.setdefault("min_tokens", min(Decoding.min_tokens, given["max_tokens"] - 1))
-        decoding = Decoding(**given)
+        decoding = dataclasses.replace(bot.decoding, **given)
         return [
             ReplyRequest(
                 turns=tuple(turns),
@@ -374,6 +375,7 @@ class ChatService:
             precision=bot.precision,
             discriminator=bot.has_discriminator,
             limits=ModelLimits(context_tokens=bot.limits.context_tokens, reply_tokens=bot.limits.reply_tokens),
+            decoding=PreferredDecoding(temperature=bot.decoding.temperature, top_p=bot.decoding.top_p),
             card=bot.card,
         )
 

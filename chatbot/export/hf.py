@@ -21,7 +21,6 @@ from chatbot.export.source import own_generator
 from chatbot.export.tokenizer import fast_tokenizer
 from chatbot.generator.transformer import EncoderLayer, TransformerTrunk
 from chatbot.generator.trunk import MARKED_TURNS
-from chatbot.request import Decoding
 from chatbot.tokenizer import PAD, START, TURN
 
 _EPSILON: Final = nn.LayerNorm(1).eps
@@ -40,17 +39,18 @@ def write_hugging_face(bundle: Bundle, directory: Path) -> None:
     weights["enc_to_dec_proj.weight"] = widened.columns(torch.eye(widened.width)).T
     weights["enc_to_dec_proj.bias"] = torch.zeros(widened.outer)
     model.load_state_dict({key: value.detach().clone() for key, value in weights.items()})
-    plain = Decoding()
+    drawn = bundle.decoding
     model.generation_config = transformers.GenerationConfig(
         decoder_start_token_id=START,
         bos_token_id=START,
         eos_token_id=TURN,
         pad_token_id=PAD,
         max_new_tokens=bundle.limits.reply_tokens,
-        min_new_tokens=plain.min_tokens,
+        min_new_tokens=drawn.min_tokens,
         suppress_tokens=[PAD, START],
         do_sample=True,
-        temperature=plain.temperature,
+        temperature=drawn.temperature,
+        top_p=drawn.top_p,
         top_k=0,
     )
     tokenizer = fast_tokenizer(bundle)

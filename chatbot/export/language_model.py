@@ -50,7 +50,7 @@ def write_language_model(bundle: Bundle, directory: Path) -> None:
         network = merged(generator)
     except LanguageModelError as error:
         raise ExportError(str(error)) from None
-    network.generation_config = _generation(generator)
+    network.generation_config = _generation(generator, bundle.decoding)
     network.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     usage = Template(
@@ -64,9 +64,9 @@ def write_language_model(bundle: Bundle, directory: Path) -> None:
     (directory / CARD).write_text(f"{bundle.card.rstrip()}\n\n{usage}".lstrip(), encoding="utf-8")
 
 
-def _generation(generator: PretrainedGenerator) -> Any:
+def _generation(generator: PretrainedGenerator, drawn: Decoding) -> Any:
     """Return how the directory writes by itself: as a bundle does."""
-    plain, config = Decoding(), generator.trunk.config
+    config = generator.trunk.config
     end = config.layout.end
     written = (end, config.start) if config.begun else (end,)
     settings: dict[str, Any] = {}
@@ -78,10 +78,11 @@ def _generation(generator: PretrainedGenerator) -> Any:
         eos_token_id=end,
         pad_token_id=end,
         max_new_tokens=generator.reply_tokens + len(config.begun),  # what is forced is counted there
-        min_new_tokens=plain.min_tokens + len(config.begun),
+        min_new_tokens=drawn.min_tokens + len(config.begun),
         suppress_tokens=[i for i in config.never if i not in written] or None,
         do_sample=True,
-        temperature=plain.temperature,
+        temperature=drawn.temperature,
+        top_p=drawn.top_p,
         top_k=0,
     )
 

@@ -12,7 +12,7 @@ from app.main import build_generation, create_app
 from app.settings import Settings
 from chatbot.errors import RequestError
 from chatbot.messages import Delta, Ended, Event, Failed
-from chatbot.request import Answer, Reply, ReplyRequest
+from chatbot.request import Answer, Decoding, Reply, ReplyRequest
 
 
 def app_of(settings: Settings, *bots: "FakeBot", broken: dict[str, str] | None = None) -> FastAPI:
@@ -40,6 +40,7 @@ class FakeBot:
     has_discriminator: bool = True
     device: str = "cpu"
     precision: str = "fp32"
+    decoding: Decoding = field(default_factory=Decoding)
     batches: list[list[ReplyRequest]] = field(default_factory=list)
     seconds: float = 0.0
     gate: threading.Event | None = None

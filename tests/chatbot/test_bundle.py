@@ -23,8 +23,10 @@ from chatbot.bundle import (
     read_config,
     save_bundle,
 )
+from chatbot.bundle_config import prefer_decoding
 from chatbot.errors import BundleError, RejoinderError
 from chatbot.generator.trunk import Architecture
+from chatbot.request import Decoding
 from chatbot.tokenizer import Tokenizer
 from tests.chatbot.tiny import CONTEXT_TOKENS, REPLY_TOKENS, bundle
 
@@ -68,6 +70,49 @@ def sign(directory: Path) -> None:
 
 def snapshot(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+# How replies are drawn
+
+
+def test_a_bundle_says_how_it_is_drawn_and_is_the_same_checkpoint(made: Path, tokenizer: Tokenizer) -> None:
+    plain, before, asked = bundle_digest(made), snapshot(made), Decoding(temperature=0.5, top_p=0.6)
+    assert load_bundle(made).decoding == Decoding()
+    prefer_decoding(made, asked)
+    assert load_bundle(made).decoding == asked
+    assert read_config(made)["decoding"] == {"temperature": 0.5, "top_p": 0.6}
+    assert bundle_digest(made) == plain
+    save_bundle(load_bundle(made), made)  # as an export does
+    assert load_bundle(made).decoding == asked
+    prefer_decoding(made, Decoding())
+    assert snapshot(made) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([0.7], "decoding: found [0.7], expected an object"),
+        ({"top_q": 1}, "not expected ['top_q']"),
+        ({"top_p": "0.6"}, "decoding: top_p is '0.6', expected a number"),
+        ({"top_p": True}, "decoding: top_p is True, expected a number"),
+        ({"temperature": 3}, "decoding: temperature is 3, expected 0 to 2"),
+        ({"temperature": math.nan}, "decoding: temperature is nan, expected 0 to 2"),
+    ],
+)
+def test_a_decoding_that_is_none_is_named(made: Path, value: object, said: str) -> None:
+    change_config(made, lambda config: config.update(decoding=value))
+    with pytest.raises(BundleError) as error:
+        load_bundle(made)
+    assert said in str(error.value)
+
+
+def test_an_altered_config_is_not_signed_by_a_new_preference(made: Path) -> None:
+    path = made / "config.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"reply_tokens": ', '"reply_tokens": 1'), encoding="utf-8")
+    before = snapshot(made)
+    with pytest.raises(BundleError, match="was altered"):
+        prefer_decoding(made, Decoding(top_p=0.5))
+    assert snapshot(made) == before
 
 
 # There and back

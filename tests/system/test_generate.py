@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -158,3 +159,26 @@ def test_of_two_nodes_of_a_cluster_one_is_killed_and_every_row_is_there_once(
     finally:
         cluster.shutdown()
     assert_same(target, tmp_path / "here.jsonl", count)
+
+
+def test_what_a_bundle_prefers_holds_where_nobody_says_otherwise(rejoinder: Rejoinder, tmp_path: Path) -> None:
+    model, source = tmp_path / "model", write_contexts(tmp_path / "contexts.jsonl", 20)
+    shutil.copytree(GOLDEN, model)
+
+    def replies(name: str, *more: str) -> str:
+        target = tmp_path / name
+        settings = ["--precision", "fp32", "--device", "cpu", *more]
+        done = rejoinder("generate", "--model", model, "--in", source, "--out", target, *settings)
+        assert done.returncode == 0, done.stderr
+        return target.read_text(encoding="utf-8")
+
+    asked, plain = replies("asked.jsonl", "--temperature", "1.5", "--top-p", "0.5"), replies("plain.jsonl")
+    assert asked != plain
+    done = rejoinder("prefer", model, "--temperature", "1.5", "--top-p", "0.5")
+    assert (done.returncode, done.stdout) == (0, f"{model}: temperature 1.5, top_p 0.5\n")
+    assert replies("preferred.jsonl") == asked
+    assert replies("otherwise.jsonl", "--temperature", "0.7", "--top-p", "1") == plain
+    refused = rejoinder("prefer", model, "--top-p", "0")
+    assert refused.returncode == 2
+    assert "top_p is 0.0, expected above 0 and at most 1" in refused.stderr
+    assert rejoinder("prefer", model).stdout == done.stdout

@@ -72,6 +72,19 @@ def test_decoding_reaches_the_bot(client: TestClient, bot: FakeBot) -> None:
     assert (request.n, request.best_of, request.seed, request.turns) == (2, 4, 2**63 - 1, ("hello",))
 
 
+def test_what_a_request_does_not_say_is_drawn_as_the_bundle_prefers(start: Callable[..., TestClient]) -> None:
+    bot = FakeBot(decoding=Decoding(temperature=0.6, top_p=0.8))
+    client = start(bot)
+    for more in ({}, {"temperature": 1}, {"temperature": None, "top_p": 1, "max_tokens": 9}):
+        ask(client, **more)
+    assert [request.decoding for [request] in bot.batches] == [
+        Decoding(temperature=0.6, top_p=0.8),
+        Decoding(temperature=1, top_p=0.8),
+        Decoding(temperature=0.6, top_p=1, max_tokens=9),
+    ]
+    assert client.get("/v1/models/fake").json()["decoding"] == {"temperature": 0.6, "top_p": 0.8}
+
+
 def test_a_limit_above_the_models_own_is_met_by_it(client: TestClient, bot: FakeBot) -> None:
     assert ask(client, max_tokens=2**70).status_code == 200
     assert bot.batches[0][0].decoding.max_tokens is None
@@ -256,6 +269,7 @@ def test_models_are_listed_with_their_cards(client: TestClient) -> None:
     assert entry == client.get("/v1/models/fake").json()
     assert (entry["id"], entry["object"], entry["card"], entry["discriminator"]) == ("fake", "model", "# A fake", True)
     assert entry["limits"] == {"context_tokens": 128, "reply_tokens": 40}
+    assert entry["decoding"] == {"temperature": 0.7, "top_p": 1.0}
 
 
 def test_other_addresses_and_methods_answer_in_the_same_shape(client: TestClient) -> None:

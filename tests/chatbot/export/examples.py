@@ -10,9 +10,11 @@ import torch
 from chatbot.bundle import Bundle, Limits
 from chatbot.generator.seq2seq import Seq2SeqGenerator
 from chatbot.generator.trunk import Architecture, TrunkConfig
+from chatbot.request import Decoding
 from chatbot.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+DRAWN = Decoding(temperature=0.6, top_p=0.8)
 LIMITS = Limits(context_tokens=120, reply_tokens=14)
 HISTORIES = (
     ["hello"],
@@ -31,7 +33,7 @@ def lively(architecture: Architecture, tokenizer: Tokenizer) -> Bundle:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.2 * torch.randn(parameter.shape)
-    return Bundle(model, None, tokenizer, LIMITS, "# Lively\n", {})
+    return Bundle(model, None, tokenizer, LIMITS, "# Lively\n", {}, DRAWN)
 
 
 def run_the_example(directory: Path) -> str:

@@ -13,7 +13,7 @@ from chatbot.bundle import Bundle, load_bundle
 from chatbot.export.hf import write_hugging_face
 from chatbot.request import Decoding
 from chatbot.tokenizer import PAD, START, TURN
-from tests.chatbot.export.examples import GOLDEN, HISTORIES, run_the_example
+from tests.chatbot.export.examples import DRAWN, GOLDEN, HISTORIES, run_the_example
 
 CPU = torch.device("cpu")
 
@@ -89,10 +89,9 @@ def test_the_likeliest_replies_are_ours_by_the_golden_bundle(tmp_path: Path) -> 
 
 
 def test_the_directory_draws_as_we_do_by_default(exported: Path) -> None:
-    plain = Decoding()
     settings = json.loads((exported / "generation_config.json").read_text())
-    assert settings["temperature"] == plain.temperature
-    assert settings["min_new_tokens"] == plain.min_tokens
+    assert (settings["temperature"], settings["top_p"]) == (DRAWN.temperature, DRAWN.top_p)
+    assert settings["min_new_tokens"] == DRAWN.min_tokens
     assert settings["max_new_tokens"] == 14
     assert settings["do_sample"] is True
     assert (settings["decoder_start_token_id"], settings["eos_token_id"]) == (START, TURN)
