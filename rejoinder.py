@@ -585,7 +585,10 @@ def export(
     out: Annotated[Path, typer.Option(help="File to write: .jsonl, .csv or .parquet; with --to, a new directory.")],
     to: Annotated[
         str | None,
-        typer.Option(help="Write a bundle as hf (transformers), ct2 (CTranslate2), onnx, compact: a quarter as large."),
+        typer.Option(
+            help="Write a bundle as hf (transformers), ct2 (CTranslate2), onnx, compact (a quarter as large), or "
+            "adapters (what was learnt on a pretrained model, alone)."
+        ),
     ] = None,
     study: Annotated[str | None, typer.Option(help="One study alone.")] = None,
     format: Annotated[  # noqa: A002 - the option's name is what users type
@@ -616,6 +619,22 @@ def export(
     from app.exports.commands import export as run
 
     typer.echo(run(what, out, format, study, state=state, database_url=database_url))
+
+
+@app.command()
+def complete(
+    adapters: Annotated[Path, typer.Argument(help="What `export --to adapters` wrote.")],
+    model: Annotated[str, typer.Argument(help="The language model: a directory, a .gguf file or a name on the hub.")],
+    out: Annotated[Path, typer.Option(help="New directory: the whole bundle.")],
+) -> None:
+    """Put adapters together with the language model that they learnt on: a bundle that can be served.
+
+    Example: rejoinder complete bundles/adapters/en-smollm2 SmolLM2-135M-Instruct.Q4_1.gguf --out models/en-smollm2
+    """
+    from chatbot.export.adapters import complete_bundle
+
+    complete_bundle(adapters, model, out)
+    typer.echo(f"{out}: written; rejoinder chat {out}")
 
 
 @app.command()

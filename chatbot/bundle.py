@@ -252,7 +252,8 @@ def _check_files(directory: Path, config: dict[str, Any], shared: str = "") -> N
     for name, digest in config["files"].items():
         path = directory / name
         if not path.is_file():
-            raise BundleError(f"{directory}: {name} is missing")
+            helps = f"; these are adapters: rejoinder complete {directory} MODEL" if name == LANGUAGE_MODEL else ""
+            raise BundleError(f"{directory}: {name} is missing{helps}")
         if name == LANGUAGE_MODEL and digest == shared:
             continue
         if _sha256(path) != digest:

@@ -8,6 +8,7 @@ from typing import Final
 
 from chatbot.bundle import Bundle, load_bundle, save_bundle
 from chatbot.errors import ExportError
+from chatbot.export.adapters import write_adapters
 from chatbot.export.ct2 import write_ctranslate2
 from chatbot.export.hf import write_hugging_face
 from chatbot.export.language_model import write_language_model
@@ -26,6 +27,8 @@ _WRITERS: Final[Mapping[str, Callable[[Bundle, Path], None]]] = {
     "ct2": write_ctranslate2,
     "onnx": write_onnx,
 }
+ADAPTERS: Final = "adapters"
+"""Of a pretrained generator: a bundle without its language model."""
 _TRANSFORMERS_ONLY: Final = ("hf", "ct2")
 """No class of theirs has a recurrent decoder that attends to its context. A graph of ONNX can be anything."""
 
@@ -33,12 +36,13 @@ _TRANSFORMERS_ONLY: Final = ("hf", "ct2")
 def export_bundle(directory: Path, target: str, out: Path) -> None:
     """Write the generator of the bundle at `directory` to the new directory `out`, in the format of `target`.
 
-    `compact` is a bundle again, with its discriminator, in a quarter of the space.
+    `compact` is a bundle again, with its discriminator, in a quarter of the space; `adapters` is one of a pretrained
+    generator without the language model, for `complete_bundle`.
     Raises ExportError when the target is unknown, cannot express the bundle's architecture, needs a package that is
     not installed, or when `out` is there already; BundleError for the bundle.
     """
-    if target not in _WRITERS:
-        raise ExportError(f"--to is {target!r}, expected {_either(_WRITERS)}")
+    if target not in (*_WRITERS, ADAPTERS):
+        raise ExportError(f"--to is {target!r}, expected {_either([*_WRITERS, ADAPTERS])}")
     out = out.absolute()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ExportError(f"{out}: is there already, expected a new or an empty directory")
@@ -58,6 +62,8 @@ def export_bundle(directory: Path, target: str, out: Path) -> None:
 
 def _writer(bundle: Bundle, target: str, directory: Path) -> Callable[[Bundle, Path], None]:
     """Return what writes this bundle for `target`. Raises ExportError where nothing can."""
+    if target == ADAPTERS:
+        return lambda _, out: write_adapters(directory, out)
     if target == "hf" and isinstance(bundle.generator, PretrainedGenerator):
         return write_language_model
     architecture = own_generator(bundle).trunk.config.architecture

@@ -39,7 +39,7 @@ def test_a_recurrent_generator_is_told_what_is_possible(target: str, tmp_path: P
 
 
 def test_what_is_wrong_is_named(bundle_directory: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="--to is 'gguf', expected compact or hf or ct2 or onnx"):
+    with pytest.raises(ExportError, match="--to is 'gguf', expected compact or hf or ct2 or onnx or adapters"):
         export_bundle(bundle_directory, "gguf", tmp_path / "out")
     with pytest.raises(BundleError, match="no such bundle"):
         export_bundle(tmp_path / "nothing", "hf", tmp_path / "out")

@@ -1,0 +1,65 @@
+"""What was learnt on a pretrained language model, without the model: small enough to be passed on.
+
+A bundle with adapters holds the language model beside them, so it needs nothing else. Whoever has the model already can
+be given the adapters alone, and puts them together with it again.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from chatbot.bundle import CARD, WEIGHTS, load_bundle
+from chatbot.bundle_config import CONFIG, read_config
+from chatbot.errors import BundleError, ExportError
+from chatbot.pretrained_bundle import LANGUAGE_MODEL
+
+
+def write_adapters(bundle: Path, directory: Path) -> None:
+    """Write all but the language model of the bundle at `bundle` into `directory`; the config names its SHA-256.
+
+    Raises ExportError when the bundle holds no language model of its own.
+    """
+    files = read_config(bundle)["files"]
+    if LANGUAGE_MODEL not in files:
+        raise ExportError(f"{bundle}: holds no language model beside what was learnt, so it has no adapters alone")
+    for name in (CONFIG, CARD, *files):
+        if name != LANGUAGE_MODEL and (bundle / name).is_file():
+            shutil.copyfile(bundle / name, directory / name)
+
+
+def complete_bundle(adapters: Path, source: str, out: Path) -> None:
+    """Put the adapters at `adapters` together with the language model at `source`: a whole bundle at `out`, or nothing.
+
+    `source` is what `generator.path` is in training. Raises BundleError when these are no adapters, or `source` is
+    another model than the one that they learnt on; LanguageModelError when it cannot be had; ExportError when `out` is
+    there already.
+    """
+    from chatbot.generator.pretrained_source import fetch_language_model
+
+    config = read_config(adapters)
+    files = config.get("files")
+    if not isinstance(files, dict) or LANGUAGE_MODEL not in files:
+        raise BundleError(f"{adapters}: needs no language model, expected what --to adapters wrote")
+    out = out.absolute()
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ExportError(f"{out}: is there already, expected a new or an empty directory")
+    bf16 = config["generator"]["language_model"]["weights"] == "bfloat16"
+    model, _ = fetch_language_model(source, bf16=bf16, turns="plain")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        fresh.chmod(0o755)
+        for name in (CONFIG, CARD, "tokenizer.json", *WEIGHTS):
+            if (adapters / name).is_file():
+                shutil.copyfile(adapters / name, fresh / name)
+        digest = model.save(fresh / LANGUAGE_MODEL)
+        if digest != files[LANGUAGE_MODEL]:
+            raise BundleError(
+                f"{source}: is not the language model that {adapters} learnt on "
+                f"(sha256 of its weights {digest[:12]}, expected {files[LANGUAGE_MODEL][:12]})"
+            )
+        (fresh / LANGUAGE_MODEL).chmod(0o644)
+        load_bundle(fresh)
+        fresh.replace(out)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
