@@ -1,7 +1,7 @@
 """What all stages of a run share: data, models, random streams, and where a model is kept."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 
 from chatbot.bundle import AnyGenerator, Bundle, Limits, save_bundle
 from chatbot.discriminator import PairDiscriminator
+from chatbot.request import Decoding
 from chatbot.tokenizer import Tokenizer
 from training import ranks
 from training.batches import Batches, make_batch
@@ -51,6 +52,8 @@ class Session:
     report: Report
     feedback: Feedback | None = None
     """What people said of replies, if the run was given it."""
+    decoding: Decoding = field(default_factory=Decoding)
+    """How the start bundle prefers its replies drawn: what came of it is then compared with it as it is served."""
 
     def keep(self, name: str, step: int, stage: Stage, metrics: dict[str, float]) -> None:
         """Write the models as the bundle `name` of the run: rank 0 does, the others wait for it."""
@@ -63,7 +66,9 @@ class Session:
         judged = None if stage == "mle" else self.discriminator
         limits = Limits(self.config.data.context_tokens, self.config.data.reply_tokens)
         card = model_card(self.config, self.about, self.data.summary, info)
-        save_bundle(Bundle(self.generator, judged, self.tokenizer, limits, card, info), self.run.directory / name)
+        save_bundle(
+            Bundle(self.generator, judged, self.tokenizer, limits, card, info, self.decoding), self.run.directory / name
+        )
         ranks.wait()
 
     def batches(self, size: int, salt: int, *, by_length: bool = False) -> Batches:

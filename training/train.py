@@ -12,6 +12,7 @@ from chatbot.bundle import Bundle, bundle_digest, finish_interrupted_save, load_
 from chatbot.discriminator import Discriminator
 from chatbot.generator.language_model import LanguageModel
 from chatbot.generator.seq2seq import Seq2SeqGenerator
+from chatbot.request import Decoding
 from chatbot.tokenizer import Tokenizer
 from training import ranks
 from training.composition import to_tree
@@ -151,6 +152,7 @@ def _train(
         device,
         report,
         feedback,
+        Decoding() if start is None else start.decoding,
     )
     ranks.same_weights((session.generator, session.discriminator))
     if ranks.count() > 1:

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from chatbot.bundle import load_bundle
+from chatbot.bundle_config import prefer_decoding
 from chatbot.decoding import Decoding, Lanes, write_replies
 from chatbot.errors import BundleError, RejoinderError
 from chatbot.tokenizer import TURN
@@ -318,7 +319,8 @@ def test_a_run_that_never_was_healthy_has_no_model_to_show(corpus: Path, tmp_pat
 
 def test_an_adversarial_run_may_start_from_a_bundle(corpus: Path, tmp_path: Path, whole: dict[str, Path]) -> None:
     out = tmp_path / "run"
-    start = whole["mle"] / "bundle"
+    start = Path(shutil.copytree(whole["mle"] / "bundle", tmp_path / "start"))
+    prefer_decoding(start, Decoding(top_p=0.5))
     # The bundle's own shape counts, whatever the preset says.
     settings = (*settings_of("cseqgan"), f"start={start}", "generator.width=128", "data.reply_tokens=9")
     begin(compose("cseqgan", "toy", settings), "cseqgan", corpus, out, quiet)
@@ -328,6 +330,7 @@ def test_an_adversarial_run_may_start_from_a_bundle(corpus: Path, tmp_path: Path
         assert torch.equal(value, reference.generator.state_dict()[name]), name
     assert reference.discriminator is not None
     assert load_bundle(out / "bundle").limits == begun.limits
+    assert [load_bundle(out / name).decoding for name in ("mle", "bundle")] == [Decoding(top_p=0.5)] * 2
     resume(out, quiet, compose("cseqgan", "toy", settings))  # the same wish again is no change
 
 
