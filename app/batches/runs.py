@@ -40,6 +40,8 @@ _STEP: Final[dict[str, Any]] = {
     "interval_seconds": 1.0,
     "backoff_rate": 2.0,
 }
+_LOCKED: Final = "55P03"
+"""PostgreSQL's code for a lock that was not to be had in time."""
 _LONGEST_PERIOD: Final = 5.0
 _ENDED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
@@ -277,16 +279,16 @@ class BatchRuns:
 
 
 def open_patient_engine(url: str) -> sa.Engine:
-    """Return an engine with which DBOS waits for a server that is away.
+    """Return an engine with which DBOS waits for a server that is away, and for a lock that somebody holds too long.
 
-    It tells that from other faults by the driver's words, and does not know all of them: without a server's socket it
-    would fail what it is at.
+    It tells the former from other faults by the driver's words, and does not know all: without a server's socket it
+    would fail what it is at. The latter is our own connections' limit, which it does not expect.
     """
     engine = open_engine(url)
 
     @sa.event.listens_for(engine, "handle_error")
     def know_as_away(context: sa.ExceptionContext) -> None:
-        if context.connection is None:
+        if context.connection is None or getattr(context.original_exception, "sqlstate", None) == _LOCKED:
             context.is_disconnect = True
 
     return engine

@@ -10,6 +10,7 @@ from typing import Any
 
 import openai
 import pytest
+import sqlalchemy as sa
 from openai import OpenAI
 from sqlalchemy.exc import OperationalError
 
@@ -318,3 +319,16 @@ def test_the_books_wait_for_a_server_that_has_no_socket(tmp_path: Path) -> None:
     with pytest.raises(OperationalError) as needed:
         open_patient_engine(f"postgresql://nobody@/nothing?host={tmp_path}").connect()
     assert retriable_postgres_exception(needed.value)
+
+
+def test_the_books_wait_for_a_lock(postgres: str) -> None:
+    from dbos._utils import retriable_postgres_exception
+
+    engine = open_patient_engine(postgres)
+    with engine.begin() as holder, engine.connect() as other:
+        holder.execute(sa.text("SELECT pg_advisory_xact_lock(7)"))
+        other.execute(sa.text("SET lock_timeout = '50ms'"))
+        with pytest.raises(OperationalError) as needed:
+            other.execute(sa.text("SELECT pg_advisory_xact_lock(7)"))
+        assert retriable_postgres_exception(needed.value)
+    engine.dispose()
