@@ -5,12 +5,12 @@ be given the adapters alone, and puts them together with it again.
 """
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from chatbot.bundle import CARD, WEIGHTS, load_bundle
 from chatbot.bundle_config import CONFIG, read_config
 from chatbot.errors import BundleError, ExportError
+from chatbot.export.new_directory import new_directory
 from chatbot.pretrained_bundle import LANGUAGE_MODEL
 
 
@@ -40,15 +40,9 @@ def complete_bundle(adapters: Path, source: str, out: Path) -> None:
     files = config.get("files")
     if not isinstance(files, dict) or LANGUAGE_MODEL not in files:
         raise BundleError(f"{adapters}: needs no language model, expected what --to adapters wrote")
-    out = out.absolute()
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ExportError(f"{out}: is there already, expected a new or an empty directory")
     bf16 = config["generator"]["language_model"]["weights"] == "bfloat16"
-    model, _ = fetch_language_model(source, bf16=bf16, turns="plain")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        fresh.chmod(0o755)
+    with new_directory(out) as fresh:
+        model, _ = fetch_language_model(source, bf16=bf16, turns="plain")
         for name in (CONFIG, CARD, "tokenizer.json", *WEIGHTS):
             if (adapters / name).is_file():
                 shutil.copyfile(adapters / name, fresh / name)
@@ -60,6 +54,3 @@ def complete_bundle(adapters: Path, source: str, out: Path) -> None:
             )
         (fresh / LANGUAGE_MODEL).chmod(0o644)
         load_bundle(fresh)
-        fresh.replace(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)

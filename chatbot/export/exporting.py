@@ -1,7 +1,5 @@
 """Write a bundle for another runtime, or smaller, whole or not at all. Knows which target can express what."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -12,6 +10,7 @@ from chatbot.export.adapters import write_adapters
 from chatbot.export.ct2 import write_ctranslate2
 from chatbot.export.hf import write_hugging_face
 from chatbot.export.language_model import write_language_model
+from chatbot.export.new_directory import new_directory
 from chatbot.export.onnx_graphs import write_onnx
 from chatbot.export.source import own_generator
 from chatbot.generator.pretrained import PretrainedGenerator
@@ -43,21 +42,13 @@ def export_bundle(directory: Path, target: str, out: Path) -> None:
     """
     if target not in (*_WRITERS, ADAPTERS):
         raise ExportError(f"--to is {target!r}, expected {_either([*_WRITERS, ADAPTERS])}")
-    out = out.absolute()
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ExportError(f"{out}: is there already, expected a new or an empty directory")
     bundle = load_bundle(directory)
     write = _writer(bundle, target, directory)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        fresh.chmod(0o755)
-        write(bundle, fresh)
-        fresh.replace(out)
+        with new_directory(out) as fresh:
+            write(bundle, fresh)
     except ModuleNotFoundError as error:
         raise ExportError(f"--to {target} needs the package {error.name}: pip install 'rejoinder[export]'") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _writer(bundle: Bundle, target: str, directory: Path) -> Callable[[Bundle, Path], None]:
