@@ -303,6 +303,12 @@ def test_every_page_keeps_the_policy_it_is_sent_with(client: TestClient, path: s
     assert inline.found == []
 
 
+def test_a_models_page_says_how_it_is_drawn_in_both_languages(client: TestClient) -> None:
+    said = {"en": "drawn at temperature 0.7, top-p 1 ·", "zh": "解码：温度 0.7，top-p 1 ·"}
+    for language, words in said.items():
+        assert words in client.get(f"/models/fake?lang={language}", headers=PAGE).text
+
+
 def test_a_wrong_address_cannot_lead_to_another_host(client: TestClient) -> None:
     page = client.get("//evil.example/x", headers=PAGE)
     assert page.status_code == 404
