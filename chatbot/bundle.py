@@ -21,18 +21,17 @@ from torch import nn
 
 from chatbot.bundle_config import CONFIG as CONFIG
 from chatbot.bundle_config import FORMAT as FORMAT
+from chatbot.bundle_config import Limits as Limits
+from chatbot.bundle_config import bundle_digest as bundle_digest
 from chatbot.bundle_config import (
-    OWN_DIGEST,
     check_config,
-    config_digest,
+    check_digest,
     describe_decoding,
     expect_keys,
     expect_sizes,
     preferred_decoding,
     write_config,
 )
-from chatbot.bundle_config import Limits as Limits
-from chatbot.bundle_config import bundle_digest as bundle_digest
 from chatbot.bundle_config import read_config as read_config
 from chatbot.compact import compress, expand
 from chatbot.discriminator import Discriminator, PairDiscriminator
@@ -193,8 +192,7 @@ def _load(directory: Path, device: torch.device | str, sharing: object) -> Bundl
             _load_weights(model, directory / name, device, compact=config["format"] == _OWN_MAKE)
             model.eval()
     # Last, since what does not fit says more than that; this finds what fits and is not what was written.
-    if config.get(OWN_DIGEST, digest := config_digest(config)) != digest:
-        raise BundleError(f"{directory / CONFIG}: was altered (sha256 differs)")
+    check_digest(config, directory / CONFIG)
     card = directory / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     return Bundle(generator, discriminator, tokenizer, limits, text, config["info"], decoding)

@@ -72,6 +72,12 @@ def config_digest(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def check_digest(config: dict[str, Any], path: Path) -> None:
+    """Check that a config is what was written, where it carries its own digest. Raises BundleError."""
+    if config.get(OWN_DIGEST, digest := config_digest(config)) != digest:
+        raise BundleError(f"{path}: was altered (sha256 differs)")
+
+
 def bundle_digest(directory: Path) -> str:
     """Return the sha256 (hex) that identifies the checkpoint: weights, tokenizer and shapes, but not the card."""
     config = read_config(directory)
@@ -119,8 +125,7 @@ def prefer_decoding(directory: Path, decoding: Decoding) -> None:
     """
     config = read_config(directory)
     check_config(config, directory / CONFIG)
-    if config.get(OWN_DIGEST, digest := config_digest(config)) != digest:
-        raise BundleError(f"{directory / CONFIG}: was altered (sha256 differs)")
+    check_digest(config, directory / CONFIG)
     kept = {key: value for key, value in config.items() if key not in (_DECODING, OWN_DIGEST)}
     try:
         write_config(kept | describe_decoding(decoding), directory)

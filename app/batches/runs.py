@@ -10,7 +10,6 @@ import math
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -67,8 +66,8 @@ class BatchRuns:
         self._loop = asyncio.get_running_loop()
         self._seen: dict[str, tuple[int, float]] = {}
         """The count of each other replica, and since when it stands there."""
-        self._at_work: Counter[str] = Counter()
-        """Batches that are being worked at in this process."""
+        self._at_work: list[str] = []
+        """Batches that are being worked at in this process, twice while one is taken over from itself."""
         self._dropped: set[str] = set()
         """Those of ours that nobody was at when we last looked."""
         self._watching = asyncio.create_task(self._watch())
@@ -160,7 +159,7 @@ class BatchRuns:
         strays = [one.workflow_id for one in pending if one.executor_id not in living]
         # Twice, since one that was only just claimed is not at work yet.
         idle = {
-            one.workflow_id for one in pending if one.executor_id == self._id and not self._at_work[one.workflow_id]
+            one.workflow_id for one in pending if one.executor_id == self._id and one.workflow_id not in self._at_work
         }
         strays += idle & self._dropped
         self._dropped = idle.difference(strays)
@@ -224,7 +223,7 @@ class BatchRuns:
 
         @DBOS.workflow(name="run")
         async def run(batch_id: str) -> None:
-            self._at_work[batch_id] += 1
+            self._at_work.append(batch_id)
             try:
                 await self._work_through(batch_id)
             except SQLAlchemyError as error:
@@ -234,7 +233,7 @@ class BatchRuns:
                 log.warning("batches: a step of %s could not be written down (%s)", batch_id, type(error).__name__)
                 raise asyncio.CancelledError from error
             finally:
-                self._at_work[batch_id] -= 1
+                self._at_work.remove(batch_id)
 
         DBOS.launch()
         DBOS.register_queue(_QUEUE, worker_concurrency=_BATCHES, polling_interval_sec=0.25, on_conflict="always_update")

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from chatbot.bundle import CARD, WEIGHTS, load_bundle
-from chatbot.bundle_config import CONFIG, read_config
+from chatbot.bundle_config import CONFIG, check_config, check_digest, read_config
 from chatbot.errors import BundleError, ExportError
 from chatbot.export.new_directory import new_directory
 from chatbot.pretrained_bundle import LANGUAGE_MODEL
@@ -22,9 +22,7 @@ def write_adapters(bundle: Path, directory: Path) -> None:
     files = read_config(bundle)["files"]
     if LANGUAGE_MODEL not in files:
         raise ExportError(f"{bundle}: holds no language model beside what was learnt, so it has no adapters alone")
-    for name in (CONFIG, CARD, *files):
-        if name != LANGUAGE_MODEL and (bundle / name).is_file():
-            shutil.copyfile(bundle / name, directory / name)
+    _copy_learnt(bundle, directory)
 
 
 def complete_bundle(adapters: Path, source: str, out: Path) -> None:
@@ -37,15 +35,15 @@ def complete_bundle(adapters: Path, source: str, out: Path) -> None:
     from chatbot.generator.pretrained_source import fetch_language_model
 
     config = read_config(adapters)
-    files = config.get("files")
+    check_config(config, adapters / CONFIG)
+    check_digest(config, adapters / CONFIG)
+    files = config["files"]
     if not isinstance(files, dict) or LANGUAGE_MODEL not in files:
         raise BundleError(f"{adapters}: needs no language model, expected what --to adapters wrote")
     bf16 = config["generator"]["language_model"]["weights"] == "bfloat16"
     with new_directory(out) as fresh:
         model, _ = fetch_language_model(source, bf16=bf16, turns="plain")
-        for name in (CONFIG, CARD, "tokenizer.json", *WEIGHTS):
-            if (adapters / name).is_file():
-                shutil.copyfile(adapters / name, fresh / name)
+        _copy_learnt(adapters, fresh)
         digest = model.save(fresh / LANGUAGE_MODEL)
         if digest != files[LANGUAGE_MODEL]:
             raise BundleError(
@@ -54,3 +52,10 @@ def complete_bundle(adapters: Path, source: str, out: Path) -> None:
             )
         (fresh / LANGUAGE_MODEL).chmod(0o644)
         load_bundle(fresh)
+
+
+def _copy_learnt(source: Path, target: Path) -> None:
+    """Copy all that a bundle holds but its language model; by our own names, since a config could say any."""
+    for name in (CONFIG, CARD, "tokenizer.json", *WEIGHTS):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
