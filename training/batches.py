@@ -4,6 +4,7 @@ B pairs, S longest context, T longest reply of the batch. Pairs of like length s
 where they are asked not to: what a batch has in common, its mismatched replies cannot teach a discriminator.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,9 @@ from training import ranks
 from training.config import DataConfig
 from training.corpus.dataset import Split
 from training.errors import RunError
+from training.losses import reply_mask
 
-_POOL = 32  # batches sorted by length together: enough to leave out most padding, few enough to keep batches random
+POOL = 32  # batches sorted by length together: enough to leave out most padding, few enough to keep batches random
 _SHELF = 4  # batches with replies of like length that are sorted by the lengths of their contexts
 
 
@@ -26,6 +28,13 @@ class Batch:
 
     context: Tensor
     reply: Tensor
+    passage: Tensor | None = None
+    """Of passages, where `reply` is all that follows: true at the tokens that are learnt [B, T]. See `passages`."""
+
+    @property
+    def taught(self) -> Tensor:
+        """Return [B, T], true at the tokens that are learnt."""
+        return reply_mask(self.reply) if self.passage is None else self.passage
 
     def __len__(self) -> int:
         return len(self.context)
@@ -56,7 +65,7 @@ class Batches:
         self._data = data
         self._seed = seed
         self._device = device
-        self._pool = _POOL if by_length else 1
+        self._pool = POOL if by_length else 1
         context, reply = split.lengths()
         self._lengths = np.minimum(context, data.context_tokens), np.minimum(reply, data.reply_tokens)
         self._epoch, self._position = 0, 0
@@ -64,12 +73,15 @@ class Batches:
 
     def next(self) -> Batch:
         """Return the next batch; after the last one of an epoch the next epoch begins."""
-        if self._position == len(self._order):
+        if self._position >= len(self._order):
             self._epoch, self._position = self._epoch + 1, 0
             self._order = self._shuffled()
         indices = self._order[self._position]
         self._position += 1
-        return make_batch(self._split, indices[ranks.number() :: ranks.count()], self._data, self._device)
+        return self._batch(indices[ranks.number() :: ranks.count()])
+
+    def _batch(self, indices: NDArray[np.int64]) -> Batch:
+        return make_batch(self._split, indices, self._data, self._device)
 
     @property
     def epochs(self) -> float:
@@ -104,7 +116,12 @@ def make_batch(split: Split, indices: NDArray[np.int64], data: DataConfig, devic
     """Return the pairs `indices` [B] of `split` as one batch."""
     context = torch.from_numpy(split.context_batch(indices, data.context_tokens))
     reply = torch.from_numpy(split.reply_batch(indices, data.reply_tokens))
+    return Batch(*on_device((context, reply), device))
+
+
+def on_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Return `tensors` on `device`."""
     if device.type == "cuda":  # pragma: no cover - needs a GPU
         # From pinned memory the copy runs beside the device's work and the host does not wait for it.
-        return Batch(*(ids.pin_memory().to(device, non_blocking=True) for ids in (context, reply)))
-    return Batch(context.to(device), reply.to(device))
+        return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
+    return [tensor.to(device) for tensor in tensors]

@@ -23,21 +23,26 @@ def reply_mask(reply: Tensor) -> Tensor:
     return (ended_before == 0) & (reply != PAD)
 
 
-def reply_logits(generator: Generator, state: State, reply: Tensor) -> Tensor:
-    """Return the teacher-forced logits [tokens, V] of the tokens where `reply_mask` is true, in their order.
+def reply_logits(generator: Generator, state: State, reply: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the teacher-forced logits [tokens, V] of the tokens where `mask` is true, in their order.
+
+    Without a mask these are the tokens where `reply_mask` is.
 
     Only real tokens are projected on the vocabulary, rounded up to a multiple of 64 rows: matrix libraries on CPUs
     prepare a kernel for every new number of rows, and keep the memory of each.
     """
-    real = reply_mask(reply).flatten().nonzero().squeeze(1)
+    real = (reply_mask(reply) if mask is None else mask).flatten().nonzero().squeeze(1)
     rows = functional.pad(real, (0, -len(real) % _ROWS))  # the first position again; dropped below
     return generator.project(generator.hidden(state, reply).flatten(0, 1)[rows])[: len(real)]
 
 
-def token_log_probabilities(generator: Generator, state: State, reply: Tensor) -> Tensor:
-    """Return log P(reply[:, t] | context, reply[:, :t]) as [B, T] (float32), zero where `reply_mask` is false."""
-    mask = reply_mask(reply)
-    values = chosen_log_probabilities(reply_logits(generator, state, reply), reply[mask])
+def token_log_probabilities(generator: Generator, state: State, reply: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return log P(reply[:, t] | context, reply[:, :t]) as [B, T] (float32), zero where `mask` is false.
+
+    Without a mask that is `reply_mask`.
+    """
+    mask = reply_mask(reply) if mask is None else mask
+    values = chosen_log_probabilities(reply_logits(generator, state, reply, mask), reply[mask])
     return torch.zeros(reply.shape, dtype=values.dtype, device=reply.device).masked_scatter(mask, values)
 
 

@@ -20,6 +20,7 @@ from training.evaluation.probe import ProbeSet, spread_over
 from training.feedback.encoding import TaughtFeedback
 from training.feedback.records import Feedback, described
 from training.objectives.discrimination import Discrimination
+from training.passages import Passages
 from training.precision import Precision
 from training.run import Run
 
@@ -75,6 +76,12 @@ class Session:
         """Return training batches in an order of their own for each `salt`; of like length for likelihood only."""
         seed = self.config.seed * 1000 + salt
         return Batches(self.data.split("train"), size, self.config.data, seed, self.device, by_length=by_length)
+
+    def likelihood_batches(self, size: int) -> Batches:
+        """Return the batches that likelihood learns from: passages where the generator can read them, else pairs."""
+        if self.generator.reads_on:
+            return Passages(self.data.split("train"), size, self.config.data, self.config.seed * 1000, self.device)
+        return self.batches(size, 0, by_length=True)
 
     @cached_property
     def discrimination(self) -> Discrimination:

@@ -68,7 +68,7 @@ class _StageWatch:
         if self.stage == "mle":
             mle = config.mle
             cadence = Cadence(mle.steps, mle.minutes, mle.evaluate_every, config.save_every)
-            batches = session.batches(mle.batch, 0, by_length=True)
+            batches = session.likelihood_batches(mle.batch)
             return MaximumLikelihood(session.generator, batches, mle, session.precision), cadence
         if self.stage == "discriminator":
             judge = config.discriminator

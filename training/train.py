@@ -23,7 +23,7 @@ from training.evaluation.probe import make_probe_set
 from training.feedback.reading import read_feedback
 from training.feedback.records import Feedback, described
 from training.loop import Progress
-from training.losses import negative_log_likelihood, reply_mask, token_log_probabilities
+from training.losses import negative_log_likelihood, token_log_probabilities
 from training.models import (
     generator_config,
     keep_language_model,
@@ -183,11 +183,13 @@ def _check_precision(session: Session) -> None:
     """Compare loss and gradient of a first batch with those in fp32, say so, and keep to fp32 if they are far off."""
     if session.precision == "fp32":
         return
-    model, batch = session.generator, session.batches(min(session.config.mle.batch, 64), 0).next()
+    mle, many = session.config.mle, ranks.count()
+    each = max(1, min(mle.batch // mle.parts, 64) // many)  # no more at once than learning has room for
+    model, batch = session.generator, session.likelihood_batches(max(2, each * many)).next()
 
     def loss() -> torch.Tensor:
-        taught = token_log_probabilities(model, model.encode(batch.context), batch.reply)
-        return negative_log_likelihood(taught, reply_mask(batch.reply))
+        taught = token_log_probabilities(model, model.encode(batch.context), batch.reply, batch.taught)
+        return negative_log_likelihood(taught, batch.taught)
 
     without_dropout(model)
     found = ranks.first(agreement(model, loss, session.precision, session.device))

@@ -57,6 +57,10 @@ class Generator(nn.Module, ABC):
     prepares_for_lanes: bool = True
     """Its first step with a number of lanes takes longer, so an engine steps few numbers of them."""
 
+    reads_on: bool = False
+    """What follows the end of a reply is read as the next turn: of several turns `hidden` gives at each what it would
+    give with all before it as the context."""
+
     @abstractmethod
     def encode(self, context: Tensor) -> State:
         """Read contexts [B, S] (int64, padded on the right with PAD) and return B lanes with empty replies."""

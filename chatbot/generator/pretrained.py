@@ -51,6 +51,7 @@ class PretrainedGenerator(Generator):
         self.reply_tokens = reply_tokens
         self.context_tokens = context_tokens
         self.width = self.trunk.width
+        self.reads_on = language_model.config.kind == "causal" and language_model.config.layout.seamless
         keep_what_learns(self)
 
     def twin(self) -> "PretrainedGenerator":

@@ -37,6 +37,12 @@ class Layout:
         user, model = len(self.before_user + self.after_user), len(self.before_model + self.after_model)
         return max(user, model)
 
+    @property
+    def seamless(self) -> bool:
+        """Return whether a reply and its end stand in a longer prompt as they were written."""
+        framed = (*self.before_user, *self.before_model, *self.cue)
+        return not framed and self.after_user == self.after_model == (self.end,)
+
     def prompt(self, turns: Sequence[Sequence[int]], most: int | None = None) -> list[int]:
         """Return the ids of the prompt for `turns`; of one longer than `most` the opening and the end are kept."""
         ids: list[int] = []

@@ -69,6 +69,35 @@ class Split:
         starts = self.turns[reply]
         return self._gather(starts, np.minimum(self.turns[reply + 1], starts + max_tokens))
 
+    def passages(self, max_tokens: int) -> Offsets:
+        """Return where each passage begins among the pairs, and the end: [passages + 1].
+
+        The pairs of a passage stand behind each other, and their contexts, cut like `context`, begin at the same token:
+        each context is the one before it and what was said since.
+        """
+        starts, _ = self._context_bounds(np.arange(len(self)), max_tokens)
+        goes_on = (starts[1:] == starts[:-1]) & (self.pairs[1:, 1] > self.pairs[:-1, 1])
+        return np.concatenate(([0], np.flatnonzero(~goes_on) + 1, [len(self)]))
+
+    def passage_batch(
+        self, first: npt.NDArray[np.int64], behind: npt.NDArray[np.int64], max_tokens: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return what follows the first context of passages, pairs `first` to `behind` - 1 [B], and what are replies.
+
+        Ids [B, T], PAD on the right, and [B, T], true at the tokens of replies, each cut like `reply_batch`.
+        """
+        replies = self.pairs[:, 1]
+        begin, last = self.turns[replies[first]], replies[behind - 1]
+        ids = self._gather(begin, np.minimum(self.turns[last + 1], self.turns[last] + max_tokens))
+        rows = np.repeat(np.arange(len(first)), behind - first)
+        taught = replies[np.concatenate([np.arange(one, end) for one, end in zip(first, behind, strict=True)])]
+        start = (self.turns[taught] - begin[rows])[:, None]
+        length = np.minimum(self.turns[taught + 1] - self.turns[taught], max_tokens)[:, None]
+        steps = np.arange(ids.shape[1])
+        mask = np.zeros(ids.shape, np.bool_)
+        np.logical_or.at(mask, rows, (steps >= start) & (steps < start + length))
+        return ids, mask
+
     def _context_bounds(self, indices: npt.NDArray[np.int64], max_tokens: int) -> tuple[Offsets, Offsets]:
         first, reply = self.pairs[indices, 0], self.pairs[indices, 1]
         ends = self.turns[reply]

@@ -11,7 +11,7 @@ from chatbot.generator.interface import Generator
 from training import ranks
 from training.batches import Batches
 from training.config import MLEConfig
-from training.losses import reply_mask, token_log_probabilities
+from training.losses import token_log_probabilities
 from training.precision import Precision, autocast
 
 
@@ -45,16 +45,15 @@ class MaximumLikelihood:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.generator.train()
-        mask = reply_mask(batch.reply)
+        mask = batch.taught
         own = mask.sum()
         scale = ranks.weight(own) / own.clamp(min=1)
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=mask.device)
-        for context, reply in zip(
-            batch.context.chunk(self.config.parts), batch.reply.chunk(self.config.parts), strict=True
-        ):
+        parts = (tensor.chunk(self.config.parts) for tensor in (batch.context, batch.reply, mask))
+        for context, reply, learnt in zip(*parts, strict=True):
             with autocast(self.precision, context.device):
-                taught = token_log_probabilities(self.generator, self.generator.encode(context), reply)
+                taught = token_log_probabilities(self.generator, self.generator.encode(context), reply, learnt)
             part = -scale * taught.sum()
             part.backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
