@@ -12,7 +12,7 @@ rejoinder=${REJOINDER:-.venv/bin/rejoinder}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case "$language" in
     zh) minutes=65 dropout=0.2 sample=34000 talk=60 talk_dropout=0.15 ;; # four times less data; a fifth of them again later
-    *) minutes=140 dropout=0.1 sample=13300 talk=48 talk_dropout=0.2 ;; # all everyday conversations and some hundred others, which are longer
+    *) minutes=140 dropout=0.1 sample=20600 talk=48 talk_dropout=0.2 ;; # all everyday conversations and some hundred others, which are longer
 esac
 
 "$rejoinder" prepare "$dialogues" --out "$work/data"
