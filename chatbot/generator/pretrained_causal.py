@@ -4,16 +4,21 @@ Keys and values of prompt and reply are kept apart, so that lanes of an engine c
 caches know one position for all. B lanes, S prompt tokens, T reply tokens, H heads, D width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import DynamicCache
 
 from chatbot.generator.attention import causal_mask
 from chatbot.generator.interface import Part, State
-from chatbot.generator.pretrained_trunk import KeyValue, PretrainedTrunk, paired, select_pairs, started
+from chatbot.generator.pretrained_trunk import PROMPT_STEP, KeyValue, PretrainedTrunk, paired, select_pairs, started
+
+_WORTH_READING_APART: Final = 512
+"""Tokens of padding: fewer are read sooner than another group begins."""
 
 
 @dataclass
@@ -91,10 +96,20 @@ class CausalTrunk(PretrainedTrunk):
         position = mask.new_zeros(len(prompt), dtype=torch.long)
         if self.checkpointing and self.training and torch.is_grad_enabled():
             return CausalState(prompt, mask, [], [], position)  # layers that are recomputed can keep no keys
-        cache = DynamicCache()
-        self._body(input_ids=prompt, cache=cache, use_cache=True)  # padding stands behind: causality hides it
-        memory = [(layer.keys, layer.values) for layer in cache.layers]
+        groups = _alike(mask.sum(1).tolist(), prompt.shape[1])
+        if len(groups) == 1:
+            memory = self._read(prompt)
+        else:
+            read = [self._read(prompt[rows, :width]) for rows, width in groups]
+            back = torch.tensor([row for rows, _ in groups for row in rows], device=prompt.device).argsort()
+            memory = [_together(parts, prompt.shape[1], back) for parts in zip(*read, strict=True)]
         return CausalState(prompt, mask, memory, [], position)
+
+    def _read(self, prompt: Tensor) -> list[KeyValue]:
+        """Return the keys and values of prompts [b, s] at each layer; padding stands behind, so causality hides it."""
+        cache = DynamicCache()
+        self._body(input_ids=prompt, cache=cache, use_cache=True)
+        return [(layer.keys, layer.values) for layer in cache.layers]
 
     def unroll(self, state: State, tokens: Tensor) -> Tensor:
         """Read tokens [B, T], the first one START, and return hidden states [B, T, D]."""
@@ -172,6 +187,34 @@ class CausalTrunk(PretrainedTrunk):
             return seen
         hidden = torch.zeros(seen.shape, device=seen.device)
         return hidden.masked_fill(~seen, torch.finfo(torch.float32).min)
+
+
+def _alike(lengths: list[int], most: int) -> list[tuple[list[int], int]]:
+    """Divide prompts of `lengths`, padded to `most`, into groups to be read apart: their rows, and the width of each.
+
+    Prompts of half the length and less go apart where that saves enough: batches that teach a discriminator are of all
+    lengths, and most of what is read of them would be padding. Widths are `most` or multiples of PROMPT_STEP.
+    """
+    groups = []
+    left = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    while left:
+        width = min(most, max(1, -(-lengths[left[0]] // PROMPT_STEP)) * PROMPT_STEP)
+        near = [row for row in left if lengths[row] * 2 > width or width <= PROMPT_STEP]
+        apart = left[len(near) :]
+        if apart and (width - lengths[apart[0]]) * len(apart) < _WORTH_READING_APART:
+            near, apart = left, []
+        groups.append((sorted(near), width))
+        left = apart
+    return groups
+
+
+def _together(parts: Sequence[KeyValue], length: int, back: Tensor) -> KeyValue:
+    """Return keys and values of groups as one, each `length` long, in the order `back`."""
+    keys, values = (
+        torch.cat([functional.pad(part[i], (0, 0, 0, length - part[i].shape[2])) for part in parts])[back]
+        for i in (0, 1)
+    )
+    return keys, values
 
 
 def _room(like: Tensor, length: int) -> Tensor:

@@ -18,7 +18,7 @@ from chatbot.tokenizer import PAD, START, TURN
 
 _UNHEARD: Final = -1e4
 """The logit of tokens that are never written: no chance is left, and nothing is infinite."""
-_PROMPT_STEP: Final = 16
+PROMPT_STEP: Final = 16
 """In evaluation prompts are padded to a multiple of this, so that sums do not depend on who is encoded beside."""
 
 KeyValue = tuple[Tensor, Tensor]
@@ -122,7 +122,7 @@ class PretrainedTrunk(nn.Module, ABC):
             rows.append(ids[:-1] if self.config.kind == "causal" else ids)
         width = max(1, *(len(row) for row in rows))
         if not self.training:
-            width = -(-width // _PROMPT_STEP) * _PROMPT_STEP
+            width = -(-width // PROMPT_STEP) * PROMPT_STEP
         filler = layout.end
         prompt = torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows], device=context.device)
         lengths = torch.tensor([len(row) for row in rows], device=context.device)

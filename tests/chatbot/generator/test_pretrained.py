@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM
 
 from chatbot.decoding import Decoding, Lanes, write_replies
 from chatbot.errors import LanguageModelError
+from chatbot.generator import pretrained_causal
 from chatbot.generator.language_model import LanguageModel, LanguageModelConfig, json_ready
 from chatbot.generator.pretrained import Adapters, PretrainedGenerator
 from chatbot.generator.pretrained_branches import PretrainedBranches
@@ -139,6 +142,47 @@ def test_recomputing_layers_changes_neither_loss_nor_gradient(make: Make) -> Non
     with torch.no_grad():  # sampling has its cache all the same
         lanes = Lanes([Decoding()] * 3, torch.arange(3), REPLY_TOKENS)
         assert write_replies(recomputed, recomputed.encode(padded(CONTEXTS)), lanes).tokens.shape[0] == 3
+
+
+@pytest.mark.parametrize("make", ["llama", "gpt2"])
+def test_prompts_of_all_lengths_are_read_apart_and_give_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    lengths = [2, 60, 3, 31, 5, 59, 2, 14, 33, 7, 2, 4]
+    contexts = padded([[*torch.randint(10, VOCABULARY, (n - 1,)).tolist(), TURN] for n in lengths])
+    reply = padded([REPLIES[i % 3] for i in range(len(lengths))])
+    read = []
+    for worth in (10**9, 0):  # all together; apart wherever it saves anything
+        monkeypatch.setattr(pretrained_causal, "_WORTH_READING_APART", worth)
+        for training in (False, True):
+            model = pretrained(make, context_tokens=64).train(training)
+            widths: list[int] = []
+            model.trunk.network.get_input_embeddings().register_forward_hook(
+                lambda _module, given, _made, widths=widths: widths.append(given[0].shape[1])
+            )
+            logits = model.score(model.encode(contexts), reply)
+            logits.log_softmax(-1)[..., TURN].sum().backward()  # type: ignore[no-untyped-call]
+            gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+            read.append((len(widths) - 1, logits.detach(), gradient))
+            if worth == 0 and not training:  # sums do not depend on who is read beside
+                assert all(width % pretrained_causal.PROMPT_STEP == 0 for width in widths[:-1])
+    assert [calls for calls, *_ in read[:2]] == [1, 1]
+    assert all(calls > 1 for calls, *_ in read[2:])
+    for _, logits, gradient in read[1:]:
+        torch.testing.assert_close(logits, read[0][1], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(gradient, read[0][2], rtol=1e-3, atol=1e-4)
+
+
+@given(lengths=st.lists(st.integers(0, 300), min_size=1, max_size=70), more=st.integers(0, 40))
+def test_every_prompt_is_in_one_group_that_is_wide_enough(lengths: list[int], more: int) -> None:
+    most = max(1, *lengths) + more
+    groups = pretrained_causal._alike(lengths, most)
+    assert sorted(row for rows, _ in groups for row in rows) == list(range(len(lengths)))
+    for rows, width in groups:
+        assert max(lengths[row] for row in rows) <= width <= most
+        assert width == most or width % pretrained_causal.PROMPT_STEP == 0
+    padding = sum(width - lengths[row] for rows, width in groups for row in rows)
+    apart = pretrained_causal._WORTH_READING_APART + pretrained_causal.PROMPT_STEP * len(lengths)
+    assert padding <= sum(lengths) + len(groups) * apart
 
 
 @torch.no_grad()
