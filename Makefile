@@ -33,7 +33,7 @@ serve: setup ## Serve the models in MODELS (models/, or else the released ones) 
 	$(BIN)/rejoinder serve $(if $(MODELS),--models $(MODELS)) --host $(HOST) --port $(PORT)
 
 .PHONY: smollm2
-smollm2: models/en-smollm2/config.json ## Serve the released models and, twice as sensible in English, SmolLM2-135M with adapters (98 MB more)
+smollm2: models/en-smollm2/config.json ## Serve the released models and, more sensible in English, SmolLM2-135M with adapters (98 MB more)
 	for name in en zh; do test -e models/$$name || ln -s ../bundles/$$name models/$$name; done
 	$(BIN)/rejoinder serve --models models --host $(HOST) --port $(PORT)
 
