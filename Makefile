@@ -10,10 +10,9 @@ BIN := .venv/bin
 STAMP := .venv/rejoinder-installed
 
 MODELS :=
-# One process more than there are cores, since tests of the service wait; at most four, each with one thread. The tests of a file stay together,
-# and the files with few and long ones come first (tests/conftest.py), or the last of them would run alone.
-PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 3 ? n + 1 : 4)))
-PYTEST := -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# A process for each core, at most four, each with one thread. The tests of a file stay together, and the files with
+# few and long ones come first (tests/conftest.py), or the last of them would run alone.
+PYTEST := -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 HOST := 127.0.0.1
 PORT := 8000
 
