@@ -72,16 +72,15 @@ class Session:
         )
         ranks.wait()
 
-    def batches(self, size: int, salt: int, *, by_length: bool = False) -> Batches:
-        """Return training batches in an order of their own for each `salt`; of like length for likelihood only."""
+    def batches(self, size: int, salt: int) -> Batches:
+        """Return training batches of all lengths in an order of their own for each `salt`, 1 or more."""
         seed = self.config.seed * 1000 + salt
-        return Batches(self.data.split("train"), size, self.config.data, seed, self.device, by_length=by_length)
+        return Batches(self.data.split("train"), size, self.config.data, seed, self.device, by_length=False)
 
     def likelihood_batches(self, size: int) -> Batches:
-        """Return the batches that likelihood learns from: passages where the generator can read them, else pairs."""
-        if self.generator.reads_on:
-            return Passages(self.data.split("train"), size, self.config.data, self.config.seed * 1000, self.device)
-        return self.batches(size, 0, by_length=True)
+        """Return what likelihood learns from, of like length: passages if the generator can read them, else pairs."""
+        kind = Passages if self.generator.reads_on else Batches
+        return kind(self.data.split("train"), size, self.config.data, self.config.seed * 1000, self.device)
 
     @cached_property
     def discrimination(self) -> Discrimination:

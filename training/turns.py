@@ -4,7 +4,9 @@ The layout is that of `Batch`: every turn is ended by TURN, PAD stands on the ri
 tokens of a turn.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from chatbot.tokenizer import PAD, TURN
@@ -66,6 +68,5 @@ def turned_round(batch: Batch, context_tokens: int, reply_tokens: int) -> Batch:
 class TurnedBatches(Batches):
     """Go through a split like `Batches`, with each pair turned round."""
 
-    def next(self) -> Batch:
-        """Return the next batch, turned round."""
-        return turned_round(super().next(), self._data.context_tokens, self._data.reply_tokens)
+    def _batch(self, indices: NDArray[np.int64]) -> Batch:
+        return turned_round(super()._batch(indices), self._data.context_tokens, self._data.reply_tokens)
